@@ -1,0 +1,1 @@
+"""Configurations as frozen, validated records, and the named models as data."""

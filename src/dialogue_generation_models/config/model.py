@@ -1,0 +1,140 @@
+"""The shapes of the models, in one vocabulary.
+
+Sizes have the same names everywhere (`n_layer`, `n_head`, `n_embd`, `n_inner`, `n_ctx`); the keys of
+released configuration files are mapped in `config/io.py` and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias, TypeVar
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from .schema import Config
+
+Size: TypeAlias = Annotated[int, Field(ge=1)]
+Id: TypeAlias = Annotated[int, Field(ge=0)]
+Rate: TypeAlias = Annotated[float, Field(ge=0.0, lt=1.0)]
+_C = TypeVar("_C", bound="ModelConfig")
+
+
+class ModelConfig(Config):
+    """What every architecture has."""
+
+    vocab_size: Size
+    """Number of tokens in the vocabulary."""
+    n_embd: Size
+    """Width of the embeddings and of the residual stream."""
+    dropout: Rate = 0.0
+    """Dropout rate while training; 0 when answering."""
+    pad_id: Id = 0
+    """Fills short rows; never attended to."""
+    unk_id: Id = 1
+    """A piece of text that the vocabulary lacks."""
+    bos_id: Id = 2
+    """Opens a GPT prompt and a Meena reply."""
+    eos_id: Id = 3
+    """Ends a reply."""
+    sept_id: Id = 4
+    """Separates turns; never appears inside a reply."""
+
+    @model_validator(mode="after")
+    def _ids_are_in_the_vocabulary(self) -> Self:
+        ids = (self.pad_id, self.unk_id, self.bos_id, self.eos_id, self.sept_id)
+        if max(ids) >= self.vocab_size:
+            raise ValueError(f"special ids {ids} must lie below vocab_size {self.vocab_size}")
+        return self
+
+    @property
+    def reply_only_ids(self) -> list[int]:
+        """Special ids that a reply must not contain: all but the end token."""
+        ids = {self.pad_id, self.unk_id, self.bos_id, self.sept_id}
+        return sorted(ids - {self.eos_id})
+
+
+class GPTConfig(ModelConfig):
+    """A decoder-only model: the published GPT (`norm="post"`) or the paper's GPT-2 (`norm="pre"`)."""
+
+    kind: Literal["gpt"] = "gpt"
+    """Marks the architecture in `config.json`."""
+    n_ctx: Size = 256
+    """Number of positions: prompt and reply together."""
+    n_layer: Size
+    """Number of blocks."""
+    n_head: Size
+    """Number of attention heads."""
+    n_inner: Size
+    """Inner width of the feed-forward layers."""
+    norm: Literal["post", "pre"] = "post"
+    """post: the published models, embeddings scaled, no final norm. pre: GPT-2 as in the paper."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        return _check_heads(self, self.n_head)
+
+
+class MeenaConfig(ModelConfig):
+    """The published Meena: a plain post-norm Transformer encoder-decoder."""
+
+    kind: Literal["meena"] = "meena"
+    """Marks the architecture in `config.json`."""
+    n_ctx: Size = 256
+    """Number of positions: context and reply share one table."""
+    n_encoder_ctx: Size = 128
+    """Positions of the context; the reply's positions start here."""
+    n_encoder_layer: Size
+    """Number of encoder layers."""
+    n_encoder_head: Size
+    """Number of attention heads in the encoder."""
+    n_encoder_inner: Size
+    """Inner width of the encoder's feed-forward layers."""
+    n_decoder_layer: Size
+    """Number of decoder layers."""
+    n_decoder_head: Size
+    """Number of attention heads in the decoder."""
+    n_decoder_inner: Size
+    """Inner width of the decoder's feed-forward layers."""
+
+    @model_validator(mode="after")
+    def _shape_is_possible(self) -> Self:
+        if self.n_encoder_ctx >= self.n_ctx:
+            raise ValueError("n_encoder_ctx must be smaller than n_ctx, which counts both sides")
+        return _check_heads(self, self.n_encoder_head, self.n_decoder_head)
+
+
+class EvolvedTransformerConfig(ModelConfig):
+    """The paper's Meena: an Evolved Transformer encoder-decoder (So et al. 2019)."""
+
+    kind: Literal["evolved_transformer"] = "evolved_transformer"
+    """Marks the architecture in `config.json`."""
+    n_ctx: Size = 256
+    """Number of positions: context and reply together."""
+    n_encoder_ctx: Size = 128
+    """Positions of the context; a reply has `n_ctx - n_encoder_ctx`."""
+    n_encoder_layer: Size
+    """Number of encoder cells."""
+    n_decoder_layer: Size
+    """Number of decoder cells."""
+    n_head: Size
+    """Number of attention heads; the first attention of a decoder cell has twice as many if they fit."""
+    n_inner: Size
+    """Inner width of the feed-forward layers."""
+
+    @model_validator(mode="after")
+    def _shape_is_possible(self) -> Self:
+        if self.n_encoder_ctx >= self.n_ctx:
+            raise ValueError("n_encoder_ctx must be smaller than n_ctx, which counts both sides")
+        return _check_heads(self, self.n_head)
+
+
+AnyModelConfig: TypeAlias = Annotated[
+    GPTConfig | MeenaConfig | EvolvedTransformerConfig, Field(discriminator="kind")
+]
+
+
+def _check_heads(config: _C, *head_counts: int) -> _C:
+    for n_head in head_counts:
+        if config.n_embd % n_head:
+            raise ValueError(f"n_embd {config.n_embd} must be a multiple of {n_head} heads")
+    return config

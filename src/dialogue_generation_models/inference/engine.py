@@ -1,0 +1,114 @@
+"""The engine: prompts in, next-token logits out, one step at a time.
+
+Decoding knows only the two protocols below. `TorchEngine` is the reference implementation for all
+architectures; tests and other back ends bring their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..models import Model
+from ..models.cache import Cache
+from ..models.gpt import GPT
+
+
+class Session(Protocol):
+    """A batch of replies that are being written."""
+
+    def step(self, ids: Tensor) -> Tensor:
+        """Append one token to each row, [B], and score what may follow, [B, V]."""
+        ...
+
+    def reorder(self, rows: Tensor) -> None:
+        """Make row i what row `rows[i]` was, [B']; rows may be repeated or left out."""
+        ...
+
+
+class Engine(Protocol):
+    """Starts sessions."""
+
+    def prefill(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> tuple[Session, Tensor]:
+        """Read prompts of any lengths; return the session and the first token's logits, [B, V].
+
+        Args:
+            prompts: for GPT the whole prompt, for encoder-decoders the context.
+            max_tokens: the most steps that the session will be asked for.
+        """
+        ...
+
+
+class TorchEngine:
+    """Runs any of the package's models with torch, on the model's own device and precision."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model.eval()
+        self.device = model.token_embedding.weight.device
+
+    @torch.inference_mode()
+    def prefill(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> tuple[Session, Tensor]:
+        """Read prompts of any lengths; return the session and the first token's logits, [B, V]."""
+        if isinstance(self.model, GPT):
+            return self._prefill_decoder(self.model, prompts, max_tokens)
+        return self._prefill_encoder_decoder(prompts, max_tokens)
+
+    def _prefill_decoder(
+        self, model: GPT, prompts: Sequence[Sequence[int]], max_tokens: int
+    ) -> tuple[Session, Tensor]:
+        # Padding stands on the left, so that all rows write their next token in the same column.
+        ids, mask = self._pad(prompts, on_left=True)
+        cache = Cache(ids.shape[1] + max_tokens)
+        is_last = torch.zeros_like(mask)
+        is_last[:, -1] = True
+        logits = model(ids, segment_ids=mask.long(), logits_at=is_last, cache=cache)
+        return _DecoderSession(model, cache), logits
+
+    def _prefill_encoder_decoder(
+        self, prompts: Sequence[Sequence[int]], max_tokens: int
+    ) -> tuple[Session, Tensor]:
+        model = self.model
+        ids, mask = self._pad(prompts, on_left=False)
+        memory, mask = model.encode(ids, mask)
+        cache = Cache(1 + max_tokens)
+        cache.memory_mask = mask
+        bos = ids.new_full((len(prompts), 1), model.config.bos_id)
+        logits = model.decode(bos, memory, mask, cache=cache)[:, -1]
+        return _EncoderDecoderSession(model, cache), logits
+
+    def _pad(self, prompts: Sequence[Sequence[int]], *, on_left: bool) -> tuple[Tensor, Tensor]:
+        """Rectangle of ids and its mask (True = token), each [B, T]."""
+        width = max(map(len, prompts))
+        ids = torch.full((len(prompts), width), self.model.config.pad_id)
+        mask = torch.zeros(len(prompts), width, dtype=torch.bool)
+        for row, prompt in enumerate(prompts):
+            columns = slice(width - len(prompt), width) if on_left else slice(0, len(prompt))
+            ids[row, columns] = torch.tensor(prompt)
+            mask[row, columns] = True
+        return ids.to(self.device), mask.to(self.device)
+
+
+class _DecoderSession:
+    def __init__(self, model: GPT, cache: Cache) -> None:
+        self._model = model
+        self._cache = cache
+
+    @torch.inference_mode()
+    def step(self, ids: Tensor) -> Tensor:
+        logits: Tensor = self._model(ids[:, None], cache=self._cache)
+        return logits[:, -1]
+
+    @torch.inference_mode()
+    def reorder(self, rows: Tensor) -> None:
+        self._cache.reorder(rows)
+
+
+class _EncoderDecoderSession(_DecoderSession):
+    @torch.inference_mode()
+    def step(self, ids: Tensor) -> Tensor:
+        mask = self._cache.memory_mask
+        logits: Tensor = self._model.decode(ids[:, None], None, mask, cache=self._cache)
+        return logits[:, -1]

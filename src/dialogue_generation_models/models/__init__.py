@@ -1,0 +1,29 @@
+"""The architectures, one file each, and the one place that picks among them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..config.model import GPTConfig, MeenaConfig, ModelConfig
+
+if TYPE_CHECKING:
+    from .evolved_transformer import EvolvedTransformer
+    from .gpt import GPT
+    from .meena import Meena
+
+    Model: TypeAlias = GPT | Meena | EvolvedTransformer
+
+
+def build_model(config: ModelConfig) -> Model:
+    """Make a model with fresh random weights."""
+    if isinstance(config, GPTConfig):
+        from .gpt import GPT
+
+        return GPT(config)
+    if isinstance(config, MeenaConfig):
+        from .meena import Meena
+
+        return Meena(config)
+    from .evolved_transformer import EvolvedTransformer
+
+    return EvolvedTransformer(config)
