@@ -42,7 +42,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> Tokenizer:
     """A real tokenizer of a few hundred pieces, Korean and Japanese."""
-    return train_tokenizer(TINY_TEXTS * 20, 420, threads=1)
+    return train_tokenizer(TINY_TEXTS * 20, 362, threads=1)
 
 
 @pytest.fixture

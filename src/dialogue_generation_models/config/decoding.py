@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -80,7 +80,12 @@ class DecodingConfig(Config):
         return self
 
 
-_DEMO = {"min_tokens": 8, "max_tokens": 48, "repetition_penalty": 1.3, "no_repeat_ngram": 3}
+_DEMO: dict[str, Any] = {
+    "min_tokens": 8,
+    "max_tokens": 48,
+    "repetition_penalty": 1.3,
+    "no_repeat_ngram": 3,
+}
 
 PRESETS: dict[str, DecodingConfig] = {
     "greedy": DecodingConfig(strategy="greedy"),

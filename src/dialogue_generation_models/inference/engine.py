@@ -7,14 +7,16 @@ architectures; tests and other back ends bring their own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
-from ..models import Model
 from ..models.cache import Cache
 from ..models.gpt import GPT
+
+if TYPE_CHECKING:
+    from ..models import EncoderDecoder, Model
 
 
 class Session(Protocol):
@@ -47,14 +49,14 @@ class TorchEngine:
 
     def __init__(self, model: Model) -> None:
         self.model = model.eval()
-        self.device = model.token_embedding.weight.device
+        self.device = next(model.parameters()).device
 
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> tuple[Session, Tensor]:
         """Read prompts of any lengths; return the session and the first token's logits, [B, V]."""
         if isinstance(self.model, GPT):
             return self._prefill_decoder(self.model, prompts, max_tokens)
-        return self._prefill_encoder_decoder(prompts, max_tokens)
+        return self._prefill_encoder_decoder(self.model, prompts, max_tokens)
 
     def _prefill_decoder(
         self, model: GPT, prompts: Sequence[Sequence[int]], max_tokens: int
@@ -68,16 +70,14 @@ class TorchEngine:
         return _DecoderSession(model, cache), logits
 
     def _prefill_encoder_decoder(
-        self, prompts: Sequence[Sequence[int]], max_tokens: int
+        self, model: EncoderDecoder, prompts: Sequence[Sequence[int]], max_tokens: int
     ) -> tuple[Session, Tensor]:
-        model = self.model
         ids, mask = self._pad(prompts, on_left=False)
-        memory, mask = model.encode(ids, mask)
+        memory, mask = model.encode(ids, mask)  # [B, S, C]
         cache = Cache(1 + max_tokens)
-        cache.memory_mask = mask
         bos = ids.new_full((len(prompts), 1), model.config.bos_id)
-        logits = model.decode(bos, memory, mask, cache=cache)[:, -1]
-        return _EncoderDecoderSession(model, cache), logits
+        logits = model.decode(bos, memory, mask, cache=cache)  # [B, 1, V]
+        return _EncoderDecoderSession(model, cache, mask), logits[:, 0]
 
     def _pad(self, prompts: Sequence[Sequence[int]], *, on_left: bool) -> tuple[Tensor, Tensor]:
         """Rectangle of ids and its mask (True = token), each [B, T]."""
@@ -98,17 +98,26 @@ class _DecoderSession:
 
     @torch.inference_mode()
     def step(self, ids: Tensor) -> Tensor:
-        logits: Tensor = self._model(ids[:, None], cache=self._cache)
-        return logits[:, -1]
+        logits: Tensor = self._model(ids[:, None], cache=self._cache)  # [B, 1, V]
+        return logits[:, 0]
 
     @torch.inference_mode()
     def reorder(self, rows: Tensor) -> None:
         self._cache.reorder(rows)
 
 
-class _EncoderDecoderSession(_DecoderSession):
+class _EncoderDecoderSession:
+    def __init__(self, model: EncoderDecoder, cache: Cache, memory_mask: Tensor) -> None:
+        self._model = model
+        self._cache = cache
+        self._memory_mask = memory_mask  # [B, S]
+
     @torch.inference_mode()
     def step(self, ids: Tensor) -> Tensor:
-        mask = self._cache.memory_mask
-        logits: Tensor = self._model.decode(ids[:, None], None, mask, cache=self._cache)
-        return logits[:, -1]
+        logits = self._model.decode(ids[:, None], None, self._memory_mask, cache=self._cache)
+        return logits[:, 0]
+
+    @torch.inference_mode()
+    def reorder(self, rows: Tensor) -> None:
+        self._cache.reorder(rows)
+        self._memory_mask = self._memory_mask.index_select(0, rows)

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from .gpt import GPT
     from .meena import Meena
 
-    Model: TypeAlias = GPT | Meena | EvolvedTransformer
+    EncoderDecoder: TypeAlias = Meena | EvolvedTransformer
+    Model: TypeAlias = GPT | EncoderDecoder
 
 
 def build_model(config: ModelConfig) -> Model:

@@ -8,8 +8,6 @@ One cache serves every architecture. Each stateful layer stores its tensors unde
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -24,10 +22,9 @@ class Cache:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.length = 0
-        self.memory_mask: Tensor | None = None  # [B, S], True = keep
         self._segment_ids: Tensor | None = None  # [B, capacity]
         self._growing: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # each [B, H, capacity, D]
-        self._fixed: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # each [B, H, S, D]
+        self.fixed: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # each [B, H, S, D]
         self._windows: dict[nn.Module, Tensor] = {}  # [B, C, width - 1]
 
     def advance(self, segment_ids: Tensor) -> Tensor:
@@ -53,14 +50,6 @@ class Cache:
         values[:, :, self.length - new : self.length] = value
         return keys[:, :, : self.length], values[:, :, : self.length]
 
-    def fixed(
-        self, owner: nn.Module, compute: Callable[[], tuple[Tensor, Tensor]]
-    ) -> tuple[Tensor, Tensor]:
-        """Return the keys and values that never change, computing them the first time."""
-        if owner not in self._fixed:
-            self._fixed[owner] = compute()
-        return self._fixed[owner]
-
     def window(self, owner: nn.Module, x: Tensor, width: int) -> Tensor:
         """Put the last `width - 1` columns seen before `x`, [B, C, T], in front of it.
 
@@ -75,12 +64,10 @@ class Cache:
 
     def reorder(self, rows: Tensor) -> None:
         """Make row i what row `rows[i]` was; rows may be repeated or left out."""
-        for store in (self._growing, self._fixed):
+        for store in (self._growing, self.fixed):
             for owner, (keys, values) in store.items():
                 store[owner] = (keys.index_select(0, rows), values.index_select(0, rows))
         for owner, columns in self._windows.items():
             self._windows[owner] = columns.index_select(0, rows)
         if self._segment_ids is not None:
             self._segment_ids = self._segment_ids.index_select(0, rows)
-        if self.memory_mask is not None:
-            self.memory_mask = self.memory_mask.index_select(0, rows)

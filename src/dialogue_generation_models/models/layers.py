@@ -71,7 +71,9 @@ class Attention(nn.Module):
         return cast(Tensor, self.output(mixed.transpose(1, 2).flatten(2)))
 
     def _split_heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.n_head, -1)).transpose(1, 2)  # [B, T, C] → [B, H, T, D]
+        """[B, T, C] → [B, H, T, D]."""
+        rows, length, width = x.shape
+        return x.view(rows, length, self.n_head, width // self.n_head).transpose(1, 2)
 
 
 class CrossAttention(Attention):
@@ -88,10 +90,14 @@ class CrossAttention(Attention):
             memory_mask: bool, broadcastable to [B, H, T, S]; True where a token may look.
             cache: holds the memory's keys and values, computed in the first step.
         """
-        if cache is None:
-            key, value = self.keys_and_values(memory)
-        else:
-            key, value = cache.fixed(self, lambda: self.keys_and_values(memory))
+        stored = None if cache is None else cache.fixed.get(self)
+        if stored is None:
+            if memory is None:
+                raise ValueError("the first step needs the encoder's output")
+            stored = self.keys_and_values(memory)  # [B, H, S, D]
+            if cache is not None:
+                cache.fixed[self] = stored
+        key, value = stored
         return self.attend(x, key, value, memory_mask, is_causal=False)
 
 

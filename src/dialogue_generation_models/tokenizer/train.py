@@ -54,8 +54,14 @@ def train_tokenizer(
             control_symbols=[SEPT_PIECE],
             minloglevel=2,
         )
-    except RuntimeError:
-        raise DataError(
-            f"Too little text for a vocabulary of {vocab_size}; give more text or a smaller --vocab-size."
-        ) from None
+    except RuntimeError as error:
+        raise DataError(_explain(str(error), vocab_size)) from None
     return Tokenizer(model.getvalue())
+
+
+def _explain(reason: str, vocab_size: int) -> str:
+    if "smaller than required_chars" in reason:
+        return f"A vocabulary of {vocab_size} has no room for all characters; raise --vocab-size."
+    return (
+        f"Too little text for a vocabulary of {vocab_size}; give more text or lower --vocab-size."
+    )
