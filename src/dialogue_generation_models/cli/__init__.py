@@ -1,0 +1,1 @@
+"""The `dgm` command: one file a command, each imported only when it is chosen."""
