@@ -74,15 +74,26 @@ class GPTConfig(ModelConfig):
         return _check_heads(self, self.n_head)
 
 
-class MeenaConfig(ModelConfig):
+class EncoderDecoderConfig(ModelConfig):
+    """What the sequence-to-sequence architectures have."""
+
+    n_ctx: Size = 256
+    """Number of positions: context and reply together."""
+    n_encoder_ctx: Size = 128
+    """Positions of the context; the reply has the rest."""
+
+    @model_validator(mode="after")
+    def _both_sides_have_room(self) -> Self:
+        if self.n_encoder_ctx >= self.n_ctx:
+            raise ValueError("n_encoder_ctx must be smaller than n_ctx, which counts both sides")
+        return self
+
+
+class MeenaConfig(EncoderDecoderConfig):
     """The published Meena: a plain post-norm Transformer encoder-decoder."""
 
     kind: Literal["meena"] = "meena"
     """Marks the architecture in `config.json`."""
-    n_ctx: Size = 256
-    """Number of positions: context and reply share one table."""
-    n_encoder_ctx: Size = 128
-    """Positions of the context; the reply's positions start here."""
     n_encoder_layer: Size
     """Number of encoder layers."""
     n_encoder_head: Size
@@ -98,34 +109,33 @@ class MeenaConfig(ModelConfig):
 
     @model_validator(mode="after")
     def _shape_is_possible(self) -> Self:
-        if self.n_encoder_ctx >= self.n_ctx:
-            raise ValueError("n_encoder_ctx must be smaller than n_ctx, which counts both sides")
         return _check_heads(self, self.n_encoder_head, self.n_decoder_head)
 
 
-class EvolvedTransformerConfig(ModelConfig):
+class EvolvedTransformerConfig(EncoderDecoderConfig):
     """The paper's Meena: an Evolved Transformer encoder-decoder (So et al. 2019)."""
 
     kind: Literal["evolved_transformer"] = "evolved_transformer"
     """Marks the architecture in `config.json`."""
-    n_ctx: Size = 256
-    """Number of positions: context and reply together."""
-    n_encoder_ctx: Size = 128
-    """Positions of the context; a reply has `n_ctx - n_encoder_ctx`."""
     n_encoder_layer: Size
     """Number of encoder cells."""
     n_decoder_layer: Size
     """Number of decoder cells."""
     n_head: Size
-    """Number of attention heads; the first attention of a decoder cell has twice as many if they fit."""
+    """Number of attention heads; a decoder cell's first self-attention has twice as many, up to 16."""
     n_inner: Size
     """Inner width of the feed-forward layers."""
 
     @model_validator(mode="after")
     def _shape_is_possible(self) -> Self:
-        if self.n_encoder_ctx >= self.n_ctx:
-            raise ValueError("n_encoder_ctx must be smaller than n_ctx, which counts both sides")
-        return _check_heads(self, self.n_head)
+        if self.n_embd % 2:
+            raise ValueError("n_embd must be even, because the narrow branches have half the width")
+        return _check_heads(self, self.n_head, self.n_first_head)
+
+    @property
+    def n_first_head(self) -> int:
+        """Heads of a decoder cell's first self-attention: doubled up to 16, as in tensor2tensor."""
+        return max(min(2 * self.n_head, 16), self.n_head)
 
 
 AnyModelConfig: TypeAlias = Annotated[
