@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..config.model import GPTConfig, MeenaConfig, ModelConfig
+from ..config.model import EvolvedTransformerConfig, GPTConfig, MeenaConfig, ModelConfig
 
 if TYPE_CHECKING:
     from .evolved_transformer import EvolvedTransformer
@@ -25,6 +25,8 @@ def build_model(config: ModelConfig) -> Model:
         from .meena import Meena
 
         return Meena(config)
-    from .evolved_transformer import EvolvedTransformer
+    if isinstance(config, EvolvedTransformerConfig):
+        from .evolved_transformer import EvolvedTransformer
 
-    return EvolvedTransformer(config)
+        return EvolvedTransformer(config)
+    raise TypeError(f"no model is made from a {type(config).__name__}")
