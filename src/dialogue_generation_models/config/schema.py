@@ -28,7 +28,7 @@ class Config(BaseModel):
     )
     error: ClassVar[type[DialogueModelError]] = ConfigError
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
