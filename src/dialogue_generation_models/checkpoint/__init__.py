@@ -1,1 +1,1 @@
-"""Reading and writing weights: our folders, the released files, and the hub's GPT-2 layout."""
+"""Model folders on disk, and weights in released formats."""

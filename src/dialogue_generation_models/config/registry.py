@@ -70,8 +70,8 @@ def get_entry(name: str) -> ModelEntry:
         return by_spelling[wanted]
     near = difflib.get_close_matches(wanted, by_spelling, n=3, cutoff=0.6)
     names = list(dict.fromkeys(by_spelling[spelling].name for spelling in near))
-    hint = f"did you mean {' or '.join(names)}" if names else "`dgm models list` shows all names"
-    raise ModelNotFoundError(f"No model is named {name[:80]!r}; {hint}.")
+    hint = f"did you mean {' or '.join(names)}?" if names else "`dgm models list` shows them."
+    raise ModelNotFoundError(f"No model is named {name[:80]!r}; {hint}")
 
 
 _TALK = "Korean messenger dialogue"

@@ -1,0 +1,174 @@
+"""Weights in safetensors files, and how they become a model: nothing is trusted before it is checked.
+
+- A file's header carries a SHA-256 of its weights, so that one flipped bit is found; files without
+  it (made elsewhere) are read too.
+- Names and shapes are compared with the configuration before any memory is taken for a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..config.model import ModelConfig
+from ..errors import CheckpointError
+from ..models import build_model
+
+if TYPE_CHECKING:
+    from ..models import Model
+
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+_HASH = "sha256"
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file; the tensors stay mapped from the file until they are copied.
+
+    Raises:
+        CheckpointError: it is missing, damaged or no safetensors file.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"There is no weight file {path}; the model folder is incomplete.")
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"The weight file {path} is empty; copy or convert the model again.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            recorded = (file.metadata() or {}).get(_HASH)
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
+        raise CheckpointError(
+            f"The weight file {path} is damaged or no safetensors file ({_first_line(error)}); "
+            "copy or convert the model again."
+        ) from None
+    if recorded is not None and recorded != _hash(tensors):
+        raise CheckpointError(
+            f"The weight file {path} is damaged: its SHA-256 is not the recorded {recorded[:12]}…; "
+            "copy or convert the model again."
+        )
+    return tensors
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file and flush it to the disk.
+
+    Raises:
+        OSError, SafetensorError: the disk refuses.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, path, {"format": "pt", _HASH: _hash(plain)})
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def build_empty(config: ModelConfig, n_tensors: int) -> Model:
+    """Make a model whose weights have shapes but no memory, ready for `fill`.
+
+    Args:
+        config: the shape; not to be trusted.
+        n_tensors: how many tensors there are to fill it; far more layers than that are refused.
+
+    Raises:
+        CheckpointError: the configuration cannot belong to so few tensors, or is impossible.
+    """
+    n_layers = sum(v for name, v in config.model_dump().items() if name.endswith("n_layer"))
+    if n_layers > n_tensors:
+        raise CheckpointError(
+            f"The configuration has {n_layers} layers, but the weight file only {n_tensors} "
+            "tensors; give the configuration that belongs to the weights."
+        )
+    try:
+        with torch.device("meta"):
+            return build_model(config)
+    except (RuntimeError, TypeError, OverflowError):
+        raise CheckpointError(
+            "The configuration asks for an impossible shape; correct its sizes."
+        ) from None
+
+
+def check_names(expected: Iterable[str], given: Iterable[str], source: str) -> None:
+    """Refuse missing and surplus tensors.
+
+    Raises:
+        CheckpointError: naming the first of them.
+    """
+    expected, given = list(expected), list(given)
+    wanted, found = set(expected), set(given)
+    for verb, names in (
+        ("lacks", [name for name in expected if name not in found]),
+        ("has the unknown", [name for name in given if name not in wanted]),
+    ):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise CheckpointError(
+                f"{source} {verb} weight {names[0]!r}{more}; "
+                "give the configuration that belongs to it."
+            )
+
+
+def check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], source: str) -> None:
+    """Refuse a tensor of another shape, of whole numbers, or with NaN or infinity.
+
+    Raises:
+        CheckpointError: naming the tensor.
+    """
+    if tuple(tensor.shape) != shape:
+        raise CheckpointError(
+            f"{source} has {name!r} of shape {list(tensor.shape)}, but the configuration asks for "
+            f"{list(shape)}; give the configuration that belongs to it."
+        )
+    if tensor.dtype not in _FLOATS or tensor.layout != torch.strided:
+        raise CheckpointError(
+            f"{source} has {name!r} as {tensor.dtype}; only float32, float16 and bfloat16 are weights."
+        )
+    extremes = torch.stack(torch.aminmax(tensor))  # one pass; NaN is kept
+    if not torch.isfinite(extremes).all():
+        raise CheckpointError(
+            f"{source} has NaN or infinity in {name!r}; use an earlier checkpoint of the model."
+        )
+
+
+def fill(
+    model: Model,
+    tensors: Mapping[str, Tensor],
+    source: str,
+    *,
+    device: torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Model:
+    """Give an empty model its weights, as copies on `device` in `dtype`; return it ready to answer.
+
+    Raises:
+        CheckpointError: names, shapes or values are wrong; `source` begins the sentence.
+    """
+    expected = model.state_dict()
+    check_names(expected, tensors, source)
+    for name, empty in expected.items():
+        check_tensor(name, tensors[name], tuple(empty.shape), source)
+    copies = {
+        name: tensor.detach().to(device or torch.device("cpu"), dtype, copy=True).contiguous()
+        for name, tensor in tensors.items()
+    }
+    model.load_state_dict(copies, assign=True)
+    module: nn.Module = model
+    module.eval()
+    return model
+
+
+def _hash(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".")[:120]
