@@ -25,8 +25,8 @@ class DecodingConfig(Config):
     """Replies to return, best first; at most the number of beams or samples."""
     max_tokens: Annotated[int, Field(ge=1, le=100_000)] = 48
     """Longest reply in tokens, without the end token."""
-    min_tokens: Annotated[int, Field(ge=0)] = 0
-    """Shortest reply in tokens, without the end token."""
+    min_tokens: Annotated[int, Field(ge=0)] = 1
+    """Shortest reply in tokens, without the end token; 0 allows an empty reply."""
     temperature: Annotated[float, Field(ge=0.0, le=100.0)] = 0.88
     """Flattens (above 1) or sharpens (below 1) the distribution; 0 is greedy."""
     top_k: Annotated[int, Field(ge=0)] = 0
@@ -37,7 +37,7 @@ class DecodingConfig(Config):
     """Drop tokens less likely than this share of the likeliest one's probability; 0 for none."""
     typical_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Draw from the most typical tokens with this total probability (arXiv 2202.00666); 1 for all."""
-    repetition_penalty: Annotated[float, Field(gt=0.0, le=100.0)] = 1.0
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=100.0)] = 1.0
     """Divides positive and multiplies negative scores of tokens already used; 1 for none."""
     no_repeat_ngram: Annotated[int, Field(ge=0)] = 0
     """No run of this many tokens appears twice in a reply; 0 for no limit."""
@@ -51,15 +51,18 @@ class DecodingConfig(Config):
     """Width of beam and diverse_beam."""
     num_beam_groups: Annotated[int, Field(ge=1)] = 1
     """Groups of diverse_beam; must divide num_beams."""
-    diversity_penalty: Annotated[float, Field(ge=0.0)] = 0.5
+    diversity_penalty: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.5
     """Taken from a token's score for each earlier group that chose it (arXiv 1610.02424)."""
-    length_penalty: float = 1.0
+    length_penalty: Annotated[float, Field(ge=-10.0, le=10.0)] = 1.0
     """Beam score is log P / tokens ** this; 0 for the sum."""
+    length_counts_prompt: bool = False
+    """Whether the beam's tokens are those of prompt and reply instead of reply and end token, as in the
+    original demo (on the side where the reply is written, so an encoder-decoder's prompt is one token)."""
     mmi_weight: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     """Weight of log P(context | reply) when a reverse model reranks (arXiv 1911.00536)."""
     max_turn_overlap: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Drop a reply that shares a common subsequence longer than this part of an earlier turn
-    (cross-turn rule, arXiv 2001.09977); 1 keeps all."""
+    """Drop a reply that shares a common subsequence longer than this part of an earlier turn, and at least
+    4 tokens long (cross-turn rule, arXiv 2001.09977); 1 keeps all."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     """Makes sampling repeatable on any batch size; none for a new one each time."""
 
@@ -98,7 +101,9 @@ PRESETS: dict[str, DecodingConfig] = {
     "demo_top_p": DecodingConfig(
         strategy="sample", top_p=0.8, temperature=1.0, num_return=10, **_DEMO
     ),
-    "demo_beam": DecodingConfig(strategy="beam", num_beams=10, num_return=10, **_DEMO),
+    "demo_beam": DecodingConfig(
+        strategy="beam", num_beams=10, num_return=10, length_counts_prompt=True, **_DEMO
+    ),
     "meena_paper": DecodingConfig(strategy="sample_and_rank", num_samples=20, temperature=0.88),
     "meena_paper_top_k": DecodingConfig(
         strategy="sample_and_rank", num_samples=20, temperature=1.0, top_k=40

@@ -1,0 +1,119 @@
+"""Pure functions on the scores of the next token: [B, V] → [B, V]; a token is ruled out with -inf.
+
+- Nothing here sorts the vocabulary. `keep_top_p` and `keep_typical` look at the best 256 tokens and
+  widen only for rows whose set is larger; probabilities are always those over the whole vocabulary.
+- Tokens that tie with the last one kept are kept too, so a result never depends on an order of ids.
+- `history`, [B, W], holds the tokens that repetition is measured against, padded on the left with
+  `NO_TOKEN`; a history of any columns has at least one token in each row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+NO_TOKEN = -1
+"""Fills short rows of a history."""
+
+_FIRST_WIDTH = 256
+_WIDEN_BY = 8
+_SMALLEST_TEMPERATURE = 1e-30  # smaller ones are 0 in float32
+
+
+def scale_temperature(logits: Tensor, temperature: float) -> Tensor:
+    """Divide by a temperature above 0; the best token comes out at 0, so that nothing overflows."""
+    best = logits.amax(dim=1, keepdim=True)
+    return (logits - best) / max(temperature, _SMALLEST_TEMPERATURE)
+
+
+def keep_top_k(logits: Tensor, k: int) -> Tensor:
+    """Keep the k likeliest tokens."""
+    if k >= logits.shape[1]:
+        return logits
+    edge = logits.topk(k, dim=1).values[:, -1:]  # [B, 1]
+    return logits.masked_fill(logits < edge, -math.inf)
+
+
+def keep_top_p(logits: Tensor, p: float) -> Tensor:
+    """Keep the fewest likeliest tokens that have the probability p together (arXiv 1904.09751)."""
+    edge = _edge(logits, logits.softmax(dim=1), p)
+    return logits.masked_fill(logits < edge, -math.inf)
+
+
+def keep_min_p(logits: Tensor, share: float) -> Tensor:
+    """Keep tokens at least as likely as this share of the likeliest one's probability."""
+    if share <= 0.0:
+        return logits
+    edge = logits.amax(dim=1, keepdim=True) + math.log(share)  # [B, 1]
+    return logits.masked_fill(logits < edge, -math.inf)
+
+
+def keep_typical(logits: Tensor, p: float) -> Tensor:
+    """Keep the fewest tokens with the probability p together whose information is nearest to the
+    entropy (arXiv 2202.00666, equation 12)."""
+    logp = logits.log_softmax(dim=1)
+    probabilities = logp.exp()
+    entropy = -(logp * probabilities).nansum(dim=1, keepdim=True)  # [B, 1]; 0 · -inf counts as 0
+    typicality = -(logp + entropy).abs()
+    edge = _edge(typicality, probabilities, p)
+    return logits.masked_fill(typicality < edge, -math.inf)
+
+
+def penalize_repetition(scores: Tensor, history: Tensor, penalty: float) -> Tensor:
+    """Divide positive and multiply negative scores of the history's tokens (arXiv 1909.05858, 4.1)."""
+    if not history.shape[1]:
+        return scores
+    ids = history.where(
+        history != NO_TOKEN, history[:, -1:]
+    )  # the last token twice changes nothing
+    used = scores.gather(1, ids)  # [B, W]
+    return scores.scatter(1, ids, (used * penalty).where(used < 0, used / penalty))
+
+
+def ban_repeated_ngrams(scores: Tensor, history: Tensor, size: int) -> Tensor:
+    """Rule out tokens that would complete a run of `size` tokens which the history already has."""
+    if history.shape[1] < size:
+        return scores
+    runs = history.unfold(1, size, 1)  # [B, W - size + 1, size]
+    begun = history[:, history.shape[1] - size + 1 :]  # [B, size - 1]
+    repeated = (runs[..., :-1] == begun[:, None]).all(dim=2) & (runs[..., 0] != NO_TOKEN)
+    rows, places = repeated.nonzero(as_tuple=True)
+    scores = scores.clone()
+    scores[rows, runs[rows, places, -1]] = -math.inf
+    return scores
+
+
+def ban_tokens(scores: Tensor, ids: Sequence[int] | Tensor) -> Tensor:
+    """Rule out these tokens in every row."""
+    index = ids if isinstance(ids, Tensor) else scores.new_tensor(ids).long()
+    return scores.index_fill(1, index, -math.inf)
+
+
+def allow_end(scores: Tensor, unruled: Tensor, eos_id: int) -> Tensor:
+    """Let a row end, with its score before all rules, if the rules left it no token at all."""
+    stuck = scores.amax(dim=1) == -math.inf  # [B]
+    if not stuck.any():
+        return scores
+    scores = scores.clone()
+    scores[stuck, eos_id] = unruled[stuck, eos_id]
+    return scores
+
+
+def token_logp(logits: Tensor, ids: Tensor) -> Tensor:
+    """Log-probability of one token a row: [B, V] and [B] → [B]."""
+    return logits.log_softmax(dim=1).gather(1, ids[:, None])[:, 0]
+
+
+def _edge(keys: Tensor, probabilities: Tensor, mass: float, width: int = _FIRST_WIDTH) -> Tensor:
+    """Find the last key of the fewest largest ones that have this mass together: [B, V] → [B, 1]."""
+    width = min(width, keys.shape[1])
+    top, ids = keys.topk(width, dim=1)  # [B, width], falling
+    total = probabilities.gather(1, ids).cumsum(dim=1)
+    place = (total < mass).sum(dim=1, keepdim=True).clamp(max=width - 1)  # [B, 1]
+    edge = top.gather(1, place)
+    short = total[:, -1] < mass  # [B]
+    if width < keys.shape[1] and short.any():
+        edge[short] = _edge(keys[short], probabilities[short], mass, width * _WIDEN_BY)
+    return edge

@@ -1,0 +1,111 @@
+"""From options to functions: what a search may choose, and how a token is picked.
+
+This is the one place that reads the options on logits; the searches see only the functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..config.decoding import DecodingConfig
+from ..config.model import AnyModelConfig, EncoderDecoderConfig
+from ..errors import InputTextError, OptionError
+from . import logits as on_logits
+from .sampling import draw, uniforms
+
+Rules: TypeAlias = Callable[[Tensor, Tensor, int], Tensor]
+"""(scores [B, V], history [B, W], tokens so far) → scores [B, V] with at least one token left."""
+Pick: TypeAlias = Callable[[Tensor, NDArray[np.uint64], int], Tensor]
+"""(scores [B, V], the rows' keys [B], tokens so far) → the tokens picked, [B]."""
+
+
+def build_rules(options: DecodingConfig, config: AnyModelConfig) -> Rules:
+    """Chain the rules that hold for every strategy.
+
+    Raises:
+        OptionError: `banned_ids` names a token that the model does not have.
+    """
+    banned = sorted({*config.reply_only_ids, *options.banned_ids})
+    if banned and banned[-1] >= config.vocab_size:
+        raise OptionError(
+            f"Illegal value for 'banned_ids': {banned[-1]} is not below the model's "
+            f"{config.vocab_size} tokens."
+        )
+    rules: list[Rules] = []
+    if options.repetition_penalty != 1.0:
+        penalty = options.repetition_penalty
+        rules.append(lambda x, history, _: on_logits.penalize_repetition(x, history, penalty))
+    if options.no_repeat_ngram:
+        size = options.no_repeat_ngram
+        rules.append(lambda x, history, _: on_logits.ban_repeated_ngrams(x, history, size))
+    too_early = sorted({*banned, config.eos_id})
+    rules.append(
+        lambda x, _, length: on_logits.ban_tokens(
+            x, too_early if length < options.min_tokens else banned
+        )
+    )
+
+    def apply(scores: Tensor, history: Tensor, length: int) -> Tensor:
+        ruled = scores
+        for rule in rules:
+            ruled = rule(ruled, history, length)
+        return on_logits.allow_end(ruled, scores, config.eos_id)
+
+    return apply
+
+
+def build_pick(options: DecodingConfig) -> Pick:
+    """Chain temperature, top-k, top-p, min-p and typical, in this order, before a draw.
+
+    Greedy, and a temperature of 0, take the likeliest token.
+    """
+    if options.strategy == "greedy" or options.temperature == 0.0:
+        return lambda scores, keys, length: scores.argmax(dim=1)
+    filters: list[Callable[[Tensor], Tensor]] = []
+    if options.temperature != 1.0:
+        filters.append(partial(on_logits.scale_temperature, temperature=options.temperature))
+    if options.top_k:
+        filters.append(partial(on_logits.keep_top_k, k=options.top_k))
+    if options.top_p < 1.0:
+        filters.append(partial(on_logits.keep_top_p, p=options.top_p))
+    if options.min_p > 0.0:
+        filters.append(partial(on_logits.keep_min_p, share=options.min_p))
+    if options.typical_p < 1.0:
+        filters.append(partial(on_logits.keep_typical, p=options.typical_p))
+
+    def pick(scores: Tensor, keys: NDArray[np.uint64], length: int) -> Tensor:
+        for keep in filters:
+            scores = keep(scores)
+        return draw(scores, uniforms(keys, length))
+
+    return pick
+
+
+def written_prompt(config: AnyModelConfig, prompt: Sequence[int]) -> Sequence[int]:
+    """Return the tokens before the reply on the side where it is written: GPT the prompt, else bos."""
+    return [config.bos_id] if isinstance(config, EncoderDecoderConfig) else prompt
+
+
+def reply_limit(config: AnyModelConfig, prompt: Sequence[int], max_tokens: int) -> int:
+    """Cut the longest reply to the model's positions; the last token needs none, nothing follows it.
+
+    Raises:
+        InputTextError: the prompt is empty or too long for the model.
+    """
+    if isinstance(config, EncoderDecoderConfig):
+        readable, positions = config.n_encoder_ctx, config.n_ctx - config.n_encoder_ctx
+    else:
+        readable, positions = config.n_ctx, config.n_ctx - len(prompt) + 1
+    if not prompt:
+        raise InputTextError("The prompt is empty; give at least one token.")
+    if len(prompt) > readable:
+        raise InputTextError(
+            f"The prompt has {len(prompt)} tokens, but the model can read only {readable}; shorten it."
+        )
+    return min(max_tokens, positions)
