@@ -11,12 +11,13 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..config.model import ModelConfig
 from ..errors import CheckpointError
@@ -85,7 +86,7 @@ def build_empty(config: ModelConfig, n_tensors: int) -> Model:
             "tensors; give the configuration that belongs to the weights."
         )
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NoInitialization():
             return build_model(config)
     except (RuntimeError, TypeError, OverflowError):
         raise CheckpointError(
@@ -160,6 +161,18 @@ def fill(
     module: nn.Module = model
     module.eval()
     return model
+
+
+class _NoInitialization(TorchFunctionMode):
+    """Skips `torch.nn.init`: on tensors without memory it does nothing, in two seconds."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
 def _hash(tensors: Mapping[str, Tensor]) -> str:

@@ -146,7 +146,7 @@ def _entries() -> tuple[ModelEntry, ...]:
             name="meena-paper",
             language="en",
             size="2.6 B",
-            parameters=0,
+            parameters=2_593_434_880,
             corpus="public social media, 40 billion words (arXiv 2001.09977)",
             licence="none: never published",
             weights="train",
