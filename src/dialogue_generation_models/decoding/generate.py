@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from ..config.decoding import DecodingConfig
-from ..config.model import AnyModelConfig
+from ..config.model import EncoderDecoderConfig, GPTConfig
 from ..inference.engine import Engine
 from .beam import Beam, BeamSearch
 from .rank import ReverseScorer, rank
@@ -21,7 +21,7 @@ __all__ = ["Candidate", "ReverseScorer", "generate", "stream"]
 @torch.inference_mode()
 def generate(
     engine: Engine,
-    config: AnyModelConfig,
+    config: GPTConfig | EncoderDecoderConfig,
     prompts: Sequence[Sequence[int]],
     options: DecodingConfig,
     *,
@@ -58,7 +58,10 @@ def generate(
 
 @torch.inference_mode()
 def stream(
-    engine: Engine, config: AnyModelConfig, prompt: Sequence[int], options: DecodingConfig
+    engine: Engine,
+    config: GPTConfig | EncoderDecoderConfig,
+    prompt: Sequence[int],
+    options: DecodingConfig,
 ) -> Iterator[int]:
     """Write one reply token by token, without the end token; raises like `generate`.
 
@@ -78,7 +81,7 @@ def stream(
 
 
 def _build_search(
-    config: AnyModelConfig,
+    config: GPTConfig | EncoderDecoderConfig,
     prompts: Sequence[Sequence[int]],
     limits: Sequence[int],
     options: DecodingConfig,
@@ -89,7 +92,7 @@ def _build_search(
 
 
 def _independent_search(
-    config: AnyModelConfig,
+    config: GPTConfig | EncoderDecoderConfig,
     prompts: Sequence[Sequence[int]],
     limits: Sequence[int],
     options: DecodingConfig,
@@ -106,7 +109,7 @@ def _independent_search(
 
 
 def _beam_search(
-    config: AnyModelConfig,
+    config: GPTConfig | EncoderDecoderConfig,
     prompts: Sequence[Sequence[int]],
     limits: Sequence[int],
     options: DecodingConfig,
@@ -125,7 +128,7 @@ def _beam_search(
 
 
 def _repeatable(
-    config: AnyModelConfig, prompt: Sequence[int], options: DecodingConfig
+    config: GPTConfig | EncoderDecoderConfig, prompt: Sequence[int], options: DecodingConfig
 ) -> Sequence[int]:
     """Return the tokens before the reply that penalty and n-gram rule count as used."""
     return written_prompt(config, prompt) if options.penalize_prompt else []

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..config.decoding import DecodingConfig
-from ..config.model import AnyModelConfig, EncoderDecoderConfig
+from ..config.model import EncoderDecoderConfig, GPTConfig
 from ..errors import InputTextError, OptionError
 from . import logits as on_logits
 from .sampling import draw, uniforms
@@ -25,7 +25,7 @@ Pick: TypeAlias = Callable[[Tensor, NDArray[np.uint64], int], Tensor]
 """(scores [B, V], the rows' keys [B], tokens so far) → the tokens picked, [B]."""
 
 
-def build_rules(options: DecodingConfig, config: AnyModelConfig) -> Rules:
+def build_rules(options: DecodingConfig, config: GPTConfig | EncoderDecoderConfig) -> Rules:
     """Chain the rules that hold for every strategy.
 
     Raises:
@@ -87,12 +87,16 @@ def build_pick(options: DecodingConfig) -> Pick:
     return pick
 
 
-def written_prompt(config: AnyModelConfig, prompt: Sequence[int]) -> Sequence[int]:
+def written_prompt(
+    config: GPTConfig | EncoderDecoderConfig, prompt: Sequence[int]
+) -> Sequence[int]:
     """Return the tokens before the reply on the side where it is written: GPT the prompt, else bos."""
     return [config.bos_id] if isinstance(config, EncoderDecoderConfig) else prompt
 
 
-def reply_limit(config: AnyModelConfig, prompt: Sequence[int], max_tokens: int) -> int:
+def reply_limit(
+    config: GPTConfig | EncoderDecoderConfig, prompt: Sequence[int], max_tokens: int
+) -> int:
     """Cut the longest reply to the model's positions; the last token needs none, nothing follows it.
 
     Raises:
