@@ -22,7 +22,10 @@ from typer.core import TyperCommand, TyperGroup
 from ..errors import DialogueModelError
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "chat": ("chat", "Talk with a model in the terminal."),
+    "generate": ("generate", "Answer every dialogue of a file."),
     "tokenizer": ("tokenizer", "Train a tokenizer on your texts."),
+    "evaluate": ("evaluate", "Measure a model on dialogues."),
     "models": ("models", "List the models that are known by name, or show one."),
     "convert": ("convert", "Turn a released .pth file into a model folder."),
 }
