@@ -15,17 +15,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..config.decoding import PRESETS
-from ..config.io import read_model_config
 from ..config.model import GPTConfig, MeenaConfig, ModelConfig
 from ..errors import CheckpointError
-from ..tokenizer.tokenizer import Tokenizer
-from .folder import check_replaceable, save_folder
 from .gpt_layout import PREFIX, checked, from_gpt_layout, to_gpt_layout
 from .tensors import build_empty, fill
 
 if TYPE_CHECKING:
-    from ..config.registry import Language
     from ..models import Model
 
 # Our names → released names, as parts of a key. Attention is named the same in all its places.
@@ -62,35 +57,6 @@ _MEENA_NORMS = {
         "norm_3": "final_layer_norm",
     },
 }
-
-
-def convert_original(
-    weights: Path,
-    config_file: Path,
-    tokenizer_file: Path | None,
-    folder: Path,
-    *,
-    language: Language = "ko",
-) -> Model:
-    """Turn a released `.pth`, its configuration and its tokenizer into a model folder.
-
-    Args:
-        weights: the `.pth` file.
-        config_file: its JSON, with the released keys or with ours.
-        tokenizer_file: its SentencePiece model; without it the model speaks ids only.
-        folder: where the model folder is written; see `save_folder`.
-        language: what the model speaks, for the model card.
-
-    Raises:
-        ConfigError, CheckpointError, TokenizerError: a file is wrong; nothing is written.
-    """
-    check_replaceable(folder)
-    config = read_model_config(config_file)
-    tokenizer = None if tokenizer_file is None else Tokenizer.from_file(tokenizer_file)
-    model = load_original(weights, config)
-    decoding = PRESETS["demo_top_p"].replace(num_return=1)
-    save_folder(folder, model, tokenizer, decoding, card=_card(weights, model, language))
-    return model
 
 
 def load_original(path: Path, config: ModelConfig) -> Model:
@@ -208,30 +174,3 @@ def _is_gpt_file(tensors: Mapping[str, Tensor]) -> bool:
 
 def _kind(config: ModelConfig) -> str:
     return str(config.model_dump()["kind"])
-
-
-def _card(weights: Path, model: Model, language: str) -> str:
-    count = sum(parameter.numel() for parameter in model.parameters())
-    return f"""---
-license: apache-2.0
-language: {language}
-library_name: dialogue-generation-models
-pipeline_tag: text-generation
----
-
-# {weights.stem}
-
-Converted from the released file `{weights.name}` by `dgm convert`: {_kind(model.config)}, {count:,} parameters.
-
-```
-dgm chat --model .
-```
-
-## Caution
-
-- The model was only pretrained, on a large amount of messenger talk. Fine-tune it for your purpose
-  before real use.
-- What it says is a prediction from its training material. It is not fact and nobody's opinion.
-- The publisher withdrew these weights in 2021, after personal data was found in its training
-  material. The model may repeat such data: do not offer it to the public as it is.
-"""

@@ -60,16 +60,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `dgm` with these arguments (by default the process's own); return the exit code."""
     _use_utf8()
     try:
-        _build_app()(args=arguments, prog_name="dgm")
-    except DialogueModelError as error:
-        print(f"dgm: {error}", file=sys.stderr)
-        return error.exit_code
+        code = _run(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # The reader left; whatever is still buffered must not raise again on the way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        _build_app()(args=arguments, prog_name="dgm")
+    except DialogueModelError as error:
+        print(f"dgm: {error}", file=sys.stderr)
+        return error.exit_code
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
