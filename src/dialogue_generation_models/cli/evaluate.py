@@ -1,0 +1,125 @@
+"""`dgm evaluate`: figures of a model on dialogues."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..config.evaluation import EvaluationConfig
+from .options import DeviceOption, ModelOption
+
+if TYPE_CHECKING:
+    from ..evaluation.measure import Track
+    from ..evaluation.report import Evaluation
+
+app = typer.Typer(add_completion=False)
+_DEFAULT = EvaluationConfig()
+
+
+def _option(field: str) -> Any:
+    return typer.Option(min=0, help=EvaluationConfig.model_fields[field].description)
+
+
+@app.command()
+def evaluate(
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            "--data", help="Dialogues, .jsonl or .jsonl.zst: a file or a folder; may be repeated."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder that gets evaluation.json.")
+    ],
+    model: ModelOption = "gpt-mini-ko",
+    train: Annotated[
+        list[Path] | None,
+        typer.Option(help="Dialogues that train the trigram model; may be repeated."),
+    ] = None,
+    held_out: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=50.0,
+            help="Evaluate only the dialogues that training with this validation_percent "
+            "held out; the others train the trigram model.",
+        ),
+    ] = None,
+    speaker: Annotated[
+        str | None, typer.Option(help="Evaluate only replies of this speaker.  [default: all]")
+    ] = None,
+    contexts: Annotated[
+        Path | None, typer.Option(help="Dialogues to which sample replies are written.")
+    ] = None,
+    limit: Annotated[int, _option("limit")] = _DEFAULT.limit,
+    ranked: Annotated[int, _option("ranked")] = _DEFAULT.ranked,
+    generated: Annotated[int, _option("generated")] = _DEFAULT.generated,
+    seed: Annotated[int, _option("seed")] = _DEFAULT.seed,
+    device: DeviceOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print evaluation.json.")] = False,
+) -> None:
+    """Measure a model on dialogues: perplexity, recall@1 of 20, diversity; and a trigram beside it."""
+    options = EvaluationConfig(limit=limit, ranked=ranked, generated=generated, seed=seed)
+    from ..evaluation.material import read_material
+    from ..evaluation.measure import Subject
+    from ..evaluation.measure import evaluate as measure
+
+    material = read_material(
+        data, train=train or [], held_out=held_out, speaker=speaker, contexts=contexts
+    )
+    subject = Subject.load(model, device=device)
+    _make_folder(output)
+    with _show_progress() as track:
+        result = measure(subject, material, options, track)
+    result.write(output / "evaluation.json")
+    if as_json:
+        print(result.to_json(), end="")
+    else:
+        _print_table(result)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder before the long work, so that a wrong path costs nothing."""
+    from ..errors import UsageError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"Cannot make the folder {folder}: {error.strerror}.") from None
+
+
+@contextmanager
+def _show_progress() -> Iterator[Track]:
+    """Draw bars on a terminal; elsewhere name each measure when it begins. Both on stderr."""
+    if not sys.stderr.isatty():
+
+        def announce(name: str, total: int) -> Any:
+            print(f"{name}: {total}", file=sys.stderr, flush=True)
+            return lambda _: None
+
+        yield announce
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+
+        def draw(name: str, total: int) -> Any:
+            task = bars.add_task(name, total=total)
+            return lambda done: bars.advance(task, done)
+
+        yield draw
+
+
+def _print_table(result: Evaluation) -> None:
+    from ..evaluation.report import figures
+
+    rows: Sequence[tuple[str, str]] = figures(result)
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}")

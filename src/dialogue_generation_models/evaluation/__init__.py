@@ -1,0 +1,1 @@
+"""Figures about a model: perplexity, ranking, diversity, a trigram baseline, and the model card."""
