@@ -80,3 +80,9 @@ def _no_shared_randomness() -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Tiny tensors are several times slower on many threads of a busy machine than on one."""
+    torch.set_num_threads(1)

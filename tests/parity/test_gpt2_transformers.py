@@ -251,5 +251,5 @@ def test_damaged_folders_are_refused_in_one_sentence(ours: GPT, tmp_path: Path) 
         assert refusal.value.exit_code == 1
     for file in (config, weights):
         file.unlink()
-        with pytest.raises(CheckpointError, match="missing|cannot be read"):
+        with pytest.raises(CheckpointError, match=r"missing|cannot be read"):
             load_huggingface_folder(folder)

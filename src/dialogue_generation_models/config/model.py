@@ -85,7 +85,9 @@ class EncoderDecoderConfig(ModelConfig):
     @model_validator(mode="after")
     def _both_sides_have_room(self) -> Self:
         if self.n_encoder_ctx >= self.n_ctx:
-            raise ValueError("n_encoder_ctx must be smaller than n_ctx, which counts both sides")
+            raise ValueError(
+                "the context's n_encoder_ctx must be smaller than n_ctx, which counts both sides"
+            )
         return self
 
 
@@ -129,7 +131,9 @@ class EvolvedTransformerConfig(EncoderDecoderConfig):
     @model_validator(mode="after")
     def _shape_is_possible(self) -> Self:
         if self.n_embd % 2:
-            raise ValueError("n_embd must be even, because the narrow branches have half the width")
+            raise ValueError(
+                "the width n_embd must be even, because the narrow branches have half of it"
+            )
         return _check_heads(self, self.n_head, self.n_first_head)
 
     @property
@@ -146,5 +150,7 @@ AnyModelConfig: TypeAlias = Annotated[
 def _check_heads(config: _C, *head_counts: int) -> _C:
     for n_head in head_counts:
         if config.n_embd % n_head:
-            raise ValueError(f"n_embd {config.n_embd} must be a multiple of {n_head} heads")
+            raise ValueError(
+                f"the width n_embd {config.n_embd} must be a multiple of {n_head} heads"
+            )
     return config
