@@ -109,7 +109,7 @@ def _build_app() -> Any:
         cls=LazyGroup,
         no_args_is_help=True,
         # Boxes and colours are for people; a file or a pipe gets plain text.
-        rich_markup_mode="rich" if sys.stdout.isatty() else None,
+        rich_markup_mode="markdown" if sys.stdout.isatty() else None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
