@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..config.model import GPTConfig
 from .cache import Cache
-from .layers import Attention, FeedForward, causal_mask, initialize_linears, segment_positions
+from .layers import Attention, FeedForward, causal_mask, initialize_weights, segment_positions
 
 
 class PostNormBlock(nn.Module):
@@ -63,15 +63,7 @@ class GPT(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(block(config) for _ in range(config.n_layer))
         self.final_norm = nn.Identity() if is_post else nn.LayerNorm(config.n_embd)
-        self.initialize()
-
-    def initialize(self) -> None:
-        """Draw fresh weights."""
-        initialize_linears(self, n_residual=2 * self.config.n_layer)
-        # Scaled embeddings start at 1/sqrt(width): the tied head's logits then have variance 1.
-        std = 1 / self.embedding_scale if self.config.norm == "post" else 0.02
-        nn.init.normal_(self.token_embedding.weight, std=std)
-        nn.init.normal_(self.position_embedding.weight, std=0.02)
+        initialize_weights(self, n_residual=2 * config.n_layer)
 
     def forward(
         self,

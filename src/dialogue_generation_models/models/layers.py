@@ -140,16 +140,18 @@ def segment_positions(segment_ids: Tensor) -> Tensor:
     return index - (index * starts).cummax(dim=1).values
 
 
-def initialize_linears(model: nn.Module, n_residual: int) -> None:
+def initialize_weights(model: nn.Module, n_residual: int) -> None:
     """Draw fresh weights from N(0, 0.02²), biases 0 (GPT-2, section 2.3).
 
     Args:
-        model: the model whose `nn.Linear` layers are drawn anew.
+        model: the model whose linear layers and embeddings are drawn anew.
         n_residual: sublayers added to the residual stream; their last layers start smaller by
             1/sqrt(n_residual), so that the stream's variance does not grow with depth.
     """
     for name, layer in model.named_modules():
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Embedding):
+            nn.init.normal_(layer.weight, std=0.02)
+        elif isinstance(layer, nn.Linear):
             is_last = name.endswith((".output", ".down"))
             nn.init.normal_(layer.weight, std=0.02 / math.sqrt(n_residual if is_last else 1))
             nn.init.zeros_(layer.bias)

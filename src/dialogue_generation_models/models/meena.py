@@ -22,7 +22,7 @@ from .layers import (
     CrossAttention,
     FeedForward,
     causal_mask,
-    initialize_linears,
+    initialize_weights,
     segment_positions,
 )
 
@@ -89,14 +89,7 @@ class Meena(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.n_encoder_layer))
         self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.n_decoder_layer))
-        self.initialize()
-
-    def initialize(self) -> None:
-        """Draw fresh weights."""
-        initialize_linears(self, n_residual=3 * self.config.n_decoder_layer)
-        # Scaled embeddings start at 1/sqrt(width): the tied head's logits then have variance 1.
-        nn.init.normal_(self.token_embedding.weight, std=1 / self.embedding_scale)
-        nn.init.normal_(self.position_embedding.weight, std=0.02)
+        initialize_weights(self, n_residual=3 * config.n_decoder_layer)
 
     def forward(
         self,

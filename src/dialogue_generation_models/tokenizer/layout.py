@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..config.model import GPTConfig, ModelConfig
+from ..config.model import EncoderDecoderConfig, GPTConfig, ModelConfig
 from ..errors import InputTextError
 
 
-def prompt_limit(config: ModelConfig, reply_tokens: int) -> int:
+def prompt_limit(config: GPTConfig | EncoderDecoderConfig, reply_tokens: int) -> int:
     """Return how many tokens a prompt may have if the reply may have `reply_tokens` (and its end)."""
-    if isinstance(config, GPTConfig):
-        return config.n_ctx - reply_tokens
-    return config.n_encoder_ctx  # type: ignore[attr-defined, no-any-return]
+    if isinstance(config, EncoderDecoderConfig):
+        return config.n_encoder_ctx
+    return config.n_ctx - reply_tokens
 
 
 def build_prompt(config: ModelConfig, turns: Sequence[Sequence[int]], limit: int) -> list[int]:

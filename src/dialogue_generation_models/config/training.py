@@ -1,0 +1,101 @@
+"""A training recipe: what is trained, on what, for how long. One TOML file describes it whole."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from .model import AnyModelConfig, Rate, Size
+from .schema import Config
+
+Positive: TypeAlias = Annotated[float, Field(gt=0.0)]
+
+
+class SourceConfig(Config):
+    """One file of dialogues or texts."""
+
+    path: str
+    """File, relative to the recipe's `data_root`: `.jsonl`, `.jsonl.zst` or `.txt`."""
+    license: str
+    """The data's licence, for the model card."""
+    repeat: Size = 1
+    """How many times an epoch holds it."""
+    reply_speaker: str | None = None
+    """Learn only this speaker's turns as replies; all by default."""
+    limit: Size | None = None
+    """Read only this many lines."""
+
+
+class TokenizerConfig(Config):
+    """The tokenizer that is trained first."""
+
+    sources: list[str]
+    """Files whose texts it is trained on, relative to `data_root`."""
+    max_lines: Size = 400_000
+    """Lines taken from each file."""
+
+
+class StageConfig(Config):
+    """A part of the training with its own data and schedule."""
+
+    name: str
+    """Names the stage in logs and checkpoints."""
+    objective: Literal["text", "dialogue"]
+    """text: predict every token. dialogue: predict replies, given the turns before them."""
+    sources: list[SourceConfig]
+    """The data."""
+    steps: Size
+    """Optimizer steps."""
+    batch_size: Size
+    """Packed rows of `n_ctx` tokens (GPT), or context-reply pairs (encoder-decoders), in a step."""
+    learning_rate: Positive
+    """Highest rate: reached after the warm-up, then a cosine to `final_rate` of it."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    """Steps over which the rate grows from 0."""
+    final_rate: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
+    """What part of the highest rate is left at the end."""
+
+
+class Recipe(Config):
+    """Everything that decides a training run's result, apart from the hardware."""
+
+    name: str
+    """The model's name."""
+    language: Literal["ko", "ja", "en"]
+    """Language of the data."""
+    license: str
+    """The licence of the weights."""
+    data_root: str
+    """Folder that holds the sources; relative to the working folder."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Decides initial weights, order of the data and dropout."""
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    """bfloat16: matrix products in bf16 by autocast; weights and optimizer stay float32."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.1
+    """AdamW's decay of matrices; vectors have none."""
+    beta1: Rate = 0.9
+    """How slowly AdamW forgets the gradient."""
+    beta2: Rate = 0.98
+    """How slowly AdamW forgets the squared gradient."""
+    max_gradient_norm: Positive = 1.0
+    """Longer gradients are shortened to this."""
+    max_context_turns: Size = 7
+    """Turns before a reply that an encoder-decoder sees, at most."""
+    validation_percent: Annotated[float, Field(gt=0.0, lt=50.0)] = 2.0
+    """Dialogues held out, chosen by a hash of their id."""
+    validation_every: Size = 500
+    """Steps between validations; a checkpoint is written at each."""
+    tokenizer: TokenizerConfig
+    """The tokenizer that is trained first."""
+    model: AnyModelConfig
+    """Architecture and sizes."""
+    stages: Annotated[list[StageConfig], Field(min_length=1)]
+    """Parts of the training, in order."""
+
+    @model_validator(mode="after")
+    def _text_needs_gpt(self) -> Self:
+        if self.model.kind != "gpt" and any(stage.objective == "text" for stage in self.stages):
+            raise ValueError("an encoder-decoder learns from dialogue; remove the text stages")
+        return self

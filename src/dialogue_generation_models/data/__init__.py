@@ -1,0 +1,1 @@
+"""From files to training rows: readers, tokenised dialogues, batches."""

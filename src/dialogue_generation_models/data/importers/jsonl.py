@@ -1,0 +1,127 @@
+"""JSON Lines, plain or zstd-compressed: dialogue lines and text lines.
+
+A line may be
+- a dialogue line, `{"turns": [{"speaker", "text"}], "id", "meta"}`;
+- a chat-API line, `{"messages": [{"role", "content"}]}`;
+- a text line, `{"text": "..."}`.
+Plain `.txt` files are read as one text a line. Errors name file and line and never quote the text.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from ...dialogue import Dialogue, Turn
+from ...errors import DataError, MissingExtraError
+
+
+def read_dialogues(path: Path) -> Iterator[Dialogue]:
+    """Yield the dialogues of a file, one a line.
+
+    Raises:
+        DataError: the file cannot be read, or a line is no dialogue.
+    """
+    for number, record in read_records(path):
+        yield parse_dialogue(record, f"{path.name}, line {number}")
+
+
+def read_texts(path: Path) -> Iterator[str]:
+    """Yield every text of a file: text lines, the turns of dialogue lines, or lines of a `.txt`.
+
+    Raises:
+        DataError: the file cannot be read, or a line holds neither text nor turns.
+    """
+    if path.suffix == ".txt":
+        with open_text(path) as lines:
+            yield from (line.rstrip("\r\n") for line in lines)
+        return
+    for number, record in read_records(path):
+        text = record.get("text")
+        if isinstance(text, str):
+            yield text
+        else:
+            dialogue = parse_dialogue(record, f"{path.name}, line {number}")
+            yield from (turn.text for turn in dialogue.turns)
+
+
+def parse_dialogue(record: Mapping[str, Any], where: str) -> Dialogue:
+    """Make a dialogue of a JSON object.
+
+    Args:
+        record: an object with `turns` or `messages`.
+        where: file and line, for the error message.
+
+    Raises:
+        DataError: fields are missing or of the wrong type.
+    """
+    if "turns" in record:
+        entries, speaker_key, text_key = record["turns"], "speaker", "text"
+    else:
+        entries, speaker_key, text_key = record.get("messages"), "role", "content"
+    if not isinstance(entries, list) or not entries:
+        raise DataError(f"{where} is no dialogue; it needs a list 'turns' or 'messages'.")
+    turns = []
+    for entry in entries:
+        speaker = entry.get(speaker_key) if isinstance(entry, dict) else None
+        text = entry.get(text_key) if isinstance(entry, dict) else None
+        if not isinstance(speaker, str) or not isinstance(text, str):
+            raise DataError(f"{where}: each turn needs the texts '{speaker_key}' and '{text_key}'.")
+        turns.append(Turn(speaker, text))
+    name, meta = record.get("id", ""), record.get("meta", {})
+    if not isinstance(name, str) or not isinstance(meta, dict):
+        raise DataError(f"{where}: 'id' must be a text and 'meta' an object.")
+    return Dialogue(tuple(turns), name, meta)
+
+
+def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield line numbers (from 1) and JSON objects; blank lines are skipped.
+
+    Raises:
+        DataError: the file cannot be read, or a line is no JSON object.
+    """
+    with open_text(path) as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                raise DataError(f"{path.name}, line {number} is not valid JSON; mend it.") from None
+            if not isinstance(record, dict):
+                raise DataError(f"{path.name}, line {number} is not a JSON object; mend it.")
+            yield number, record
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """Open a UTF-8 file, decompressed if its name ends in `.zst`; only LF and CRLF end a line.
+
+    Raises:
+        DataError: the file cannot be opened, decompressed or decoded.
+    """
+    try:
+        with path.open("rb") as file:
+            binary: Any = _decompressed(file, path) if path.suffix == ".zst" else file
+            # Texts may hold other characters that look like line ends, such as U+2028.
+            yield io.TextIOWrapper(binary, encoding="utf-8-sig", newline="\n")
+    except UnicodeDecodeError:
+        raise DataError(f"{path.name} is not valid UTF-8; convert it first.") from None
+    except OSError as error:
+        reason = (error.strerror or "damaged").lower()
+        raise DataError(f"Cannot read {path}: {reason}.") from None
+
+
+def _decompressed(file: Any, path: Path) -> Any:
+    try:
+        import zstandard
+    except ImportError:
+        raise MissingExtraError("zstandard", "data") from None
+    try:
+        return zstandard.ZstdDecompressor().stream_reader(file)
+    except zstandard.ZstdError:
+        raise DataError(f"{path.name} is no zstd file; decompress it or rename it.") from None

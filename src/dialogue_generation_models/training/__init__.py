@@ -1,0 +1,1 @@
+"""Training: one loop for all architectures, and the runs that recipes describe."""

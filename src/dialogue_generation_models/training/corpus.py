@@ -1,0 +1,166 @@
+"""From a recipe's sources to its tokenizer, its stages' batches and its validation batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+from ..config.model import EncoderDecoderConfig, GPTConfig
+from ..config.training import Recipe, SourceConfig, StageConfig
+from ..data.dataset import (
+    Batch,
+    Batches,
+    PackedRows,
+    ReplyPairs,
+    Sample,
+    TokenizedDialogue,
+    dialogue_samples,
+    text_samples,
+    tokenize_dialogues,
+)
+from ..data.importers.jsonl import read_dialogues, read_texts
+from ..data.split import is_held_out, without_copies
+from ..dialogue import Dialogue
+from ..errors import DataError
+from ..tokenizer.tokenizer import Tokenizer
+from ..tokenizer.train import train_tokenizer
+from .loop import Stage
+
+_MAX_VALIDATION_BATCHES = 60
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """What the record of a run says of one source."""
+
+    path: str
+    license: str
+    sha256: str
+
+
+class Corpus:
+    """Reads a recipe's sources.
+
+    Raises:
+        DataError: a source is missing.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._root = Path(recipe.data_root)
+        names = {source.path for stage in recipe.stages for source in stage.sources}
+        for name in sorted(names | set(recipe.tokenizer.sources)):
+            if not (self._root / name).is_file():
+                raise DataError(
+                    f"The recipe's source {name} is not in {self._root}; "
+                    "give the folder with --set data_root=FOLDER."
+                )
+
+    def facts(self) -> list[SourceFacts]:
+        """Return each source's name, licence and hash, in the recipe's order."""
+        sources = {s.path: s for stage in self._recipe.stages for s in stage.sources}
+        return [
+            SourceFacts(
+                name, s.license, hashlib.sha256((self._root / name).read_bytes()).hexdigest()
+            )
+            for name, s in sources.items()
+        ]
+
+    def train_tokenizer(self) -> Tokenizer:
+        """Train the recipe's tokenizer."""
+        config = self._recipe.tokenizer
+        texts = chain.from_iterable(
+            islice(read_texts(self._root / name), config.max_lines) for name in config.sources
+        )
+        return train_tokenizer(texts, self._recipe.model.vocab_size)
+
+    def held_out(self) -> list[Dialogue]:
+        """Return the validation dialogues of the last stage's sources."""
+        return [
+            dialogue
+            for source in self._recipe.stages[-1].sources
+            for dialogue in self._dialogues(source)
+            if self._is_held_out(dialogue)
+        ]
+
+    def training_dialogues(
+        self, source: SourceConfig, held_out: Sequence[Dialogue]
+    ) -> Iterator[Dialogue]:
+        """Yield a source's dialogues that are not held out, nor copies of any that is."""
+        learnt = (d for d in self._dialogues(source) if not self._is_held_out(d))
+        return without_copies(learnt, held_out)
+
+    def stage(
+        self, config: StageConfig, tokenizer: Tokenizer, held_out: Sequence[Dialogue]
+    ) -> Stage:
+        """Make a stage's batches."""
+        recipe, model = self._recipe, self._recipe.model
+        if config.objective == "text":
+            assert isinstance(model, GPTConfig), "the recipe's validator keeps text for GPT"
+            samples = [
+                sample
+                for source in config.sources
+                for sample in list(text_samples(self._texts(source), tokenizer, model))
+                * source.repeat
+            ]
+            return Stage(config, PackedRows(samples, model, config.batch_size, recipe.seed))
+        dialogues = [
+            dialogue
+            for source in config.sources
+            for dialogue in list(
+                tokenize_dialogues(
+                    self.training_dialogues(source, held_out),
+                    tokenizer,
+                    max_turn_tokens=max_turn_tokens(model),
+                    reply_speaker=source.reply_speaker,
+                )
+            )
+            * source.repeat
+        ]
+        if not dialogues:
+            raise DataError(
+                f"The stage '{config.name}' has no dialogue to learn from; add sources."
+            )
+        return Stage(config, self._batches(dialogues, config.batch_size))
+
+    def validation(self, tokenizer: Tokenizer, held_out: Sequence[Dialogue]) -> list[Batch]:
+        """Make the validation batches, with all context and the same in every run."""
+        model = self._recipe.model
+        dialogues = list(
+            tokenize_dialogues(held_out, tokenizer, max_turn_tokens=max_turn_tokens(model))
+        )
+        if not dialogues:
+            raise DataError("No dialogue is held out for validation; raise validation_percent.")
+        batch_size = self._recipe.stages[-1].batch_size
+        batches = self._batches(dialogues, batch_size, vary_context=False)
+        count = min(batches.batches_per_epoch, _MAX_VALIDATION_BATCHES)
+        return [batches.batch(number) for number in range(count)]
+
+    def _batches(
+        self, dialogues: Sequence[TokenizedDialogue], batch_size: int, *, vary_context: bool = True
+    ) -> Batches:
+        recipe, model = self._recipe, self._recipe.model
+        if isinstance(model, EncoderDecoderConfig):
+            turns = recipe.max_context_turns
+            return ReplyPairs(dialogues, model, batch_size, recipe.seed, turns, vary_context)
+        samples: list[Sample] = list(dialogue_samples(dialogues, model))
+        return PackedRows(samples, model, batch_size, recipe.seed)
+
+    def _dialogues(self, source: SourceConfig) -> Iterator[Dialogue]:
+        return islice(read_dialogues(self._root / source.path), source.limit)
+
+    def _texts(self, source: SourceConfig) -> Iterator[str]:
+        return islice(read_texts(self._root / source.path), source.limit)
+
+    def _is_held_out(self, dialogue: Dialogue) -> bool:
+        return is_held_out(dialogue, self._recipe.validation_percent)
+
+
+def max_turn_tokens(model: GPTConfig | EncoderDecoderConfig) -> int:
+    """Return how long a turn may be so that it fits as context and as reply."""
+    if isinstance(model, EncoderDecoderConfig):
+        return min(model.n_encoder_ctx, model.n_ctx - model.n_encoder_ctx) - 1
+    return model.n_ctx // 2 - 2

@@ -1,0 +1,96 @@
+"""What a person sees of a run: a progress bar on a terminal, plain lines elsewhere, and a JSON Lines log."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ..config.training import Recipe
+from .checkpointing import Progress as RunProgress
+from .loop import StepReport
+
+_SECONDS_BETWEEN_LINES = 30.0
+_STEPS_BETWEEN_LOGS = 10
+_MEMORY = 0.95  # of the running averages
+
+
+class RunView:
+    """Shows loss, speed and time left; use it as a context manager."""
+
+    def __init__(self, recipe: Recipe, log: Path, console: Console, done: int = 0) -> None:
+        self._steps = sum(stage.steps for stage in recipe.stages)
+        self._console = console
+        self._log = log
+        self._loss: float | None = None
+        self._speed: float | None = None
+        self._last_line = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=self._steps, completed=done, figures="")
+
+    def __enter__(self) -> RunView:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def step(self, report: StepReport) -> None:
+        """Show one step."""
+        progress = report.progress
+        self._loss = _average(self._loss, report.loss)
+        self._speed = _average(self._speed, report.tokens / report.seconds)
+        figures = f"loss {self._loss:.3f} · {self._speed:,.0f} tokens/s"
+        self._bar.update(
+            self._task,
+            completed=progress.total_steps,
+            description=report.stage.name,
+            figures=figures,
+        )
+        if progress.total_steps % _STEPS_BETWEEN_LOGS == 0:
+            self._write(
+                step=progress.total_steps,
+                stage=report.stage.name,
+                loss=round(report.loss, 5),
+                learning_rate=report.learning_rate,
+                gradient_norm=round(report.gradient_norm, 4),
+                tokens=progress.tokens,
+                tokens_per_second=round(self._speed, 1),
+                seconds=round(progress.seconds, 1),
+            )
+        is_due = time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES
+        if not self._console.is_terminal and is_due:
+            self._last_line = time.monotonic()
+            self._console.print(
+                f"{report.stage.name}: step {progress.total_steps} of {self._steps}, {figures}"
+            )
+
+    def validation(self, progress: RunProgress, loss: float, is_best: bool) -> None:
+        """Show a validation loss."""
+        perplexity = math.exp(min(loss, 50.0))
+        note = ", the best so far" if is_best else ""
+        self._console.print(
+            f"step {progress.total_steps}: validation perplexity {perplexity:.2f}{note}"
+        )
+        self._write(step=progress.total_steps, validation_loss=round(loss, 5), is_best=is_best)
+
+    def _write(self, **record: object) -> None:
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def _average(before: float | None, now: float) -> float:
+    return now if before is None else _MEMORY * before + (1 - _MEMORY) * now
