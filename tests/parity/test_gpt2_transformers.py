@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from dialogue_generation_models.checkpoint.gpt_layout import HEAD, PREFIX
@@ -217,14 +217,18 @@ def test_a_post_norm_model_is_not_exported(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_folder_is_not_written_over(ours: GPT, tmp_path: Path) -> None:
+def test_an_earlier_export_is_replaced_but_no_folder_with_other_files(
+    ours: GPT, tmp_path: Path
+) -> None:
     folder = tmp_path / "exported"
+    save_huggingface_folder(GPT(SMALL), folder)
     save_huggingface_folder(ours, folder)
-    before = load_file(folder / "model.safetensors")
-    with pytest.raises(CheckpointError, match="exists already"):
+    weight = load_huggingface_folder(folder).token_embedding.weight
+    assert torch.equal(weight, ours.token_embedding.weight)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"notes\.txt"):
         save_huggingface_folder(GPT(SMALL), folder)
-    after = load_file(folder / "model.safetensors")
-    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert torch.equal(load_huggingface_folder(folder).token_embedding.weight, weight)
 
 
 def test_damaged_folders_are_refused_in_one_sentence(ours: GPT, tmp_path: Path) -> None:
@@ -251,5 +255,5 @@ def test_damaged_folders_are_refused_in_one_sentence(ours: GPT, tmp_path: Path) 
         assert refusal.value.exit_code == 1
     for file in (config, weights):
         file.unlink()
-        with pytest.raises(CheckpointError, match=r"missing|cannot be read"):
+        with pytest.raises(DialogueModelError, match=file.name):
             load_huggingface_folder(folder)

@@ -10,21 +10,19 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..config.io import read_config_file
 from ..config.model import GPTConfig
 from ..errors import CheckpointError
 from ..models.gpt import GPT
+from .folder import replacing_folder, write_file
 from .gpt_layout import from_gpt_layout, to_gpt_layout
+from .tensors import build_empty, fill, read_tensors, write_tensors
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -97,38 +95,30 @@ def load_huggingface_folder(path: Path) -> GPT:
     """Read a folder with `config.json` and `model.safetensors` into a float32 model.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or see `from_huggingface`.
+        ConfigError, CheckpointError: a file is missing or damaged, or see `from_huggingface`.
     """
-    config, state = from_huggingface(_read_weights(path), _read_config(path / CONFIG_FILE))
-    with torch.device("meta"):  # no time is lost on random weights
-        model = GPT(config)
-    model.to_empty(device="cpu")
-    model.load_state_dict(state)
-    return model.eval()
+    file = path / WEIGHTS_FILE
+    if not file.is_file():
+        raise CheckpointError(
+            f"{file} is missing; other weight files are not read, so open the checkpoint in "
+            "transformers and save it again with save_pretrained, in one piece."
+        )
+    tensors = read_tensors(file)
+    config, state = from_huggingface(tensors, read_config_file(path / CONFIG_FILE))
+    model = fill(build_empty(config, len(tensors)), state, str(file))
+    return cast(GPT, model)
 
 
 def save_huggingface_folder(model: GPT, path: Path) -> None:
-    """Write a folder that `transformers.GPT2LMHeadModel.from_pretrained` reads.
+    """Write a folder that `transformers.GPT2LMHeadModel.from_pretrained` reads, whole or not at all.
 
     Raises:
-        CheckpointError: the model is post-norm, or something stands at `path` already.
+        CheckpointError: the model is post-norm, `path` holds other files, or the disk refuses.
     """
     tensors, config_json = to_huggingface(model)
-    if path.exists():
-        raise CheckpointError(f"{path} exists already; give the path of a new folder.")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        unfinished.mkdir(parents=True)
-        text = json.dumps(config_json, indent=2) + "\n"
-        (unfinished / CONFIG_FILE).write_text(text, encoding="utf-8")
-        save_file(tensors, unfinished / WEIGHTS_FILE, metadata={"format": "pt"})
-        for file in unfinished.iterdir():
-            _flush(file)
-        os.replace(unfinished, path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be written ({error}); free or change it.") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with replacing_folder(path, {CONFIG_FILE, WEIGHTS_FILE}) as partial:
+        write_file(partial / CONFIG_FILE, (json.dumps(config_json, indent=2) + "\n").encode())
+        write_tensors(partial / WEIGHTS_FILE, tensors)
 
 
 def _config_from(config_json: Mapping[str, Any]) -> GPTConfig:
@@ -157,34 +147,3 @@ def _config_from(config_json: Mapping[str, Any]) -> GPTConfig:
         eos_id=eos_id,
         sept_id=given("sept_token_id", eos_id),
     )
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise CheckpointError(f"{path} cannot be read; give a folder that holds it.") from None
-    except (ValueError, RecursionError):
-        raise CheckpointError(f"{path} is not JSON; copy it again from its source.") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is not a JSON object; copy it again from its source.")
-    return content
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    file = path / WEIGHTS_FILE
-    if not file.is_file():
-        raise CheckpointError(
-            f"{file} is missing; other weight files are not read, so open the checkpoint in "
-            "transformers and save it again with save_pretrained, in one piece."
-        )
-    try:
-        return load_file(file)
-    except (OSError, SafetensorError):
-        raise CheckpointError(f"{file} is damaged; copy it again from its source.") from None
-
-
-def _flush(file: Path) -> None:
-    """Wait until a file's content is on the disk."""
-    with file.open("rb+") as opened:
-        os.fsync(opened.fileno())
