@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..config.model import EvolvedTransformerConfig
 from .cache import Cache
-from .layers import Attention, CrossAttention, causal_mask, initialize_linears, segment_positions
+from .layers import Attention, CrossAttention, causal_mask, initialize_weights, segment_positions
 
 EPS = 1e-6
 
@@ -186,17 +186,9 @@ class EvolvedTransformer(nn.Module):
         self.encoder_norm = nn.LayerNorm(config.n_embd, EPS)
         self.decoder = nn.ModuleList(DecoderCell(config) for _ in range(config.n_decoder_layer))
         self.decoder_norm = nn.LayerNorm(config.n_embd, EPS)
-        self.initialize()
-
-    def initialize(self) -> None:
-        """Draw fresh weights."""
-        initialize_linears(self, n_residual=6 * self.config.n_decoder_layer)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv1d):
-                layer.reset_parameters()
-        # Small, so that the tied head does not start out by repeating the token that was read.
+        initialize_weights(self, n_residual=6 * config.n_decoder_layer)
+        # Small, so that the tied head of a wide model does not start out repeating what was read.
         nn.init.normal_(self.token_embedding.weight, std=0.2 / self.embedding_scale)
-        nn.init.normal_(self.position_embedding.weight, std=0.02)
 
     def forward(
         self,
