@@ -111,6 +111,8 @@ def test_wrong_usage(
     arguments = command(model_folder, talk, tmp_path / "out")
     assert main([*arguments, "--train", str(talk), "--held-out", "5"]) == 2
     assert "not both" in capsys.readouterr().err
+    assert main([*arguments, "--recipe", str(talk)]) == 2
+    assert "either --data" in capsys.readouterr().err
     assert main([*arguments, "--limit", "-1"]) == 2
     assert "--limit" in capsys.readouterr().err
     taken = tmp_path / "taken"

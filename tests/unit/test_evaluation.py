@@ -17,6 +17,13 @@ from torch import Tensor
 
 from dialogue_generation_models.config.decoding import DecodingConfig
 from dialogue_generation_models.config.evaluation import EvaluationConfig
+from dialogue_generation_models.config.model import GPTConfig
+from dialogue_generation_models.config.training import (
+    Recipe,
+    SourceConfig,
+    StageConfig,
+    TokenizerConfig,
+)
 from dialogue_generation_models.dialogue import Dialogue, Turn
 from dialogue_generation_models.errors import CheckpointError, DataError, UsageError
 from dialogue_generation_models.evaluation.card import (
@@ -33,7 +40,7 @@ from dialogue_generation_models.evaluation.exchanges import (
     exchanges,
     reply_limit,
 )
-from dialogue_generation_models.evaluation.material import read_material
+from dialogue_generation_models.evaluation.material import read_material, recipe_material
 from dialogue_generation_models.evaluation.measure import Subject, evaluate
 from dialogue_generation_models.evaluation.perplexity import (
     Perplexity,
@@ -462,6 +469,38 @@ def test_copies_of_evaluated_dialogues_do_not_train_the_trigram(tmp_path: Path) 
     assert [item.reply[-1] for item in material.trigram_items or ()] == ["3", "4"]
 
 
+def test_recipe_decides_what_is_evaluated(tmp_path: Path) -> None:
+    _write_dialogues(tmp_path / "a.jsonl", 100, "a")
+    _write_dialogues(tmp_path / "b.jsonl", 100, "b")
+    sources = [
+        SourceConfig(path="a.jsonl", license="MIT", limit=50, repeat=3),
+        SourceConfig(path="b.jsonl", license="MIT", reply_speaker="A"),
+    ]
+    stage = StageConfig(
+        name="talk", objective="dialogue", sources=sources, steps=1, batch_size=1, learning_rate=1.0
+    )
+    recipe = Recipe(
+        name="m",
+        language="ko",
+        license="MIT",
+        data_root=str(tmp_path),
+        validation_percent=20.0,
+        tokenizer=TokenizerConfig(sources=["a.jsonl"]),
+        model=GPTConfig(vocab_size=9, n_embd=4, n_layer=1, n_head=1, n_inner=4),
+        stages=[stage],
+    )
+    material = recipe_material(recipe)
+    held_out = set(material.items)
+    trained = set(material.trigram_items or ())
+    assert material.names == ("a.jsonl", "b.jsonl")
+    # In b, A never replies; of a, only the first 50 lines count.
+    assert {item.reply.split()[2] for item in held_out | trained} == {"a"}
+    assert len(held_out) + len(trained) == 50
+    assert 3 <= len(held_out) <= 20
+    expected = read_material([tmp_path / "a.jsonl"], held_out=20.0).items
+    assert held_out <= set(expected)
+
+
 def test_folder_gives_its_files_in_order(tmp_path: Path) -> None:
     _write_dialogues(tmp_path / "b.jsonl", 1, "b")
     _write_dialogues(tmp_path / "a.jsonl", 1, "a")
@@ -565,7 +604,7 @@ EVALUATION = Evaluation(
 FACTS = CardFacts(
     name="gpt-mini-ko",
     language="ko",
-    licence="cc-by-sa-4.0",
+    licence="CC-BY-SA-4.0",
     architecture="GPT, 6 layers, width 384",
     parameters=13_900_000,
     vocab_size=8192,

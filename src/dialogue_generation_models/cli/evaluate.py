@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..config.evaluation import EvaluationConfig
+from ..errors import UsageError
 from .options import DeviceOption, ModelOption
 
 if TYPE_CHECKING:
@@ -27,15 +28,19 @@ def _option(field: str) -> Any:
 
 @app.command()
 def evaluate(
-    data: Annotated[
-        list[Path],
-        typer.Option(
-            "--data", help="Dialogues, .jsonl or .jsonl.zst: a file or a folder; may be repeated."
-        ),
-    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder that gets evaluation.json.")
     ],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data", help="Dialogues, .jsonl or .jsonl.zst: a file or a folder; may be repeated."
+        ),
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="Instead of --data: what a training by this recipe held out."),
+    ] = None,
     model: ModelOption = "gpt-mini-ko",
     train: Annotated[
         list[Path] | None,
@@ -65,13 +70,18 @@ def evaluate(
 ) -> None:
     """Measure a model on dialogues: perplexity, recall@1 of 20, diversity; and a trigram beside it."""
     options = EvaluationConfig(limit=limit, ranked=ranked, generated=generated, seed=seed)
-    from ..evaluation.material import read_material
+    from ..evaluation.material import read_material, recipe_material
     from ..evaluation.measure import Subject
     from ..evaluation.measure import evaluate as measure
 
-    material = read_material(
-        data, train=train or [], held_out=held_out, speaker=speaker, contexts=contexts
-    )
+    if recipe and not (data or train or speaker) and held_out is None:
+        material = recipe_material(_read_recipe(recipe), contexts)
+    elif data and not recipe:
+        material = read_material(
+            data, train=train or [], held_out=held_out, speaker=speaker, contexts=contexts
+        )
+    else:
+        raise UsageError("Give either --data, with --train, --held-out and --speaker, or --recipe.")
     subject = Subject.load(model, device=device)
     _make_folder(output)
     with _show_progress() as track:
@@ -83,10 +93,15 @@ def evaluate(
         _print_table(result)
 
 
+def _read_recipe(path: Path) -> Any:
+    from ..config.io import read_config_file
+    from ..config.training import Recipe
+
+    return Recipe(**read_config_file(path))
+
+
 def _make_folder(folder: Path) -> None:
     """Make the folder before the long work, so that a wrong path costs nothing."""
-    from ..errors import UsageError
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -87,7 +87,7 @@ class CardFacts:
     language: str
     """ISO 639-1, such as `ko`."""
     licence: str
-    """Licence of the weights, as a hub spells it: `cc-by-sa-4.0`."""
+    """SPDX name of the weights' licence, such as `CC-BY-SA-4.0`."""
     architecture: str
     """In words: kind, layers, width, heads, positions."""
     parameters: int
@@ -122,7 +122,7 @@ def _front_matter(facts: CardFacts) -> str:
     names = dict.fromkeys(source.name for source in facts.data)
     lines = [
         "---",
-        f"license: {_yaml(facts.licence)}",
+        f"license: {_yaml(facts.licence.lower())}",
         "language:",
         f"- {_yaml(facts.language)}",
         "library_name: dialogue-generation-models",

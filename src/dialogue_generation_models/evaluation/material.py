@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 
+from ..config.training import Recipe
 from ..data.importers.jsonl import read_dialogues
 from ..data.split import is_held_out, without_copies
 from ..dialogue import Dialogue
@@ -36,7 +39,7 @@ def read_material(
     speaker: str | None = None,
     contexts: Path | None = None,
 ) -> Material:
-    """Read what is evaluated.
+    """Read what is evaluated from files.
 
     Args:
         data: files, or folders of files, of dialogues.
@@ -54,11 +57,11 @@ def read_material(
         raise UsageError("Give either --train or --held-out, not both; they say the same thing.")
     files = list(_files(data))
     dialogues = [dialogue for file in files for dialogue in read_dialogues(file)]
-    learnt: Iterable[Dialogue] | None = None
+    learnt: list[tuple[Dialogue, str | None]] | None = None
     if train:
-        learnt = [dialogue for file in _files(train) for dialogue in read_dialogues(file)]
+        learnt = [(dialogue, None) for file in _files(train) for dialogue in read_dialogues(file)]
     elif held_out is not None:
-        learnt = [dialogue for dialogue in dialogues if not is_held_out(dialogue, held_out)]
+        learnt = [(dialogue, None) for dialogue in dialogues if not is_held_out(dialogue, held_out)]
         dialogues = [dialogue for dialogue in dialogues if is_held_out(dialogue, held_out)]
     items = [item for dialogue in dialogues for item in exchanges(dialogue, speaker)]
     if not items:
@@ -66,14 +69,48 @@ def read_material(
     return Material(
         names=tuple(file.name for file in files),
         items=items,
-        trigram_items=None if learnt is None else _all_exchanges(without_copies(learnt, dialogues)),
+        trigram_items=None if learnt is None else _learnt_exchanges(learnt, dialogues),
         contexts=_read_contexts(contexts) if contexts else (),
     )
 
 
-def _all_exchanges(dialogues: Iterable[Dialogue]) -> Iterator[Exchange]:
-    for dialogue in dialogues:
-        yield from exchanges(dialogue)
+def recipe_material(recipe: Recipe, contexts: Path | None = None) -> Material:
+    """Read what a training by this recipe held out, and what its last stage learnt from.
+
+    A source's `limit` and `reply_speaker` hold here too; its `repeat` does not.
+
+    Raises:
+        DataError: a source cannot be read, or no reply is held out.
+    """
+    held_out: list[Dialogue] = []
+    learnt: list[tuple[Dialogue, str | None]] = []
+    items: list[Exchange] = []
+    sources = recipe.stages[-1].sources
+    for source in sources:
+        file = Path(recipe.data_root) / source.path
+        for dialogue in islice(read_dialogues(file), source.limit):
+            if is_held_out(dialogue, recipe.validation_percent):
+                held_out.append(dialogue)
+                items += exchanges(dialogue, source.reply_speaker)
+            else:
+                learnt.append((dialogue, source.reply_speaker))
+    if not items:
+        raise DataError("The recipe holds out no reply; raise validation_percent.")
+    return Material(
+        names=tuple(Path(source.path).name for source in sources),
+        items=items,
+        trigram_items=_learnt_exchanges(learnt, held_out),
+        contexts=_read_contexts(contexts) if contexts else (),
+    )
+
+
+def _learnt_exchanges(
+    dialogues: Iterable[tuple[Dialogue, str | None]], held_out: Sequence[Dialogue]
+) -> Iterator[Exchange]:
+    """Give the exchanges of dialogues that are no copies, each with the speaker who replies."""
+    for speaker, group in groupby(dialogues, key=itemgetter(1)):
+        for dialogue in without_copies((dialogue for dialogue, _ in group), held_out):
+            yield from exchanges(dialogue, speaker)
 
 
 def _read_contexts(path: Path) -> list[tuple[str, ...]]:
