@@ -1,7 +1,7 @@
 """Pure functions on the scores of the next token: [B, V] → [B, V]; a token is ruled out with -inf.
 
-- Nothing here sorts the vocabulary. `keep_top_p` and `keep_typical` look at the best 256 tokens and
-  widen only for rows whose set is larger; probabilities are always those over the whole vocabulary.
+- `keep_top_p` and `keep_typical` do not sort the vocabulary: they look at the best 256 tokens, and at
+  more only in rows whose set is larger. Probabilities are always those over the whole vocabulary.
 - Tokens that tie with the last one kept are kept too, so a result never depends on an order of ids.
 - `history`, [B, W], holds the tokens that repetition is measured against, padded on the left with
   `NO_TOKEN`; a history of any columns has at least one token in each row.
@@ -17,8 +17,7 @@ from torch import Tensor
 NO_TOKEN = -1
 """Fills short rows of a history."""
 
-_FIRST_WIDTH = 256
-_WIDEN_BY = 8
+_LOOKS = (256, 2048)  # then the whole vocabulary
 _SMALLEST_TEMPERATURE = 1e-30  # smaller ones are 0 in float32
 
 
@@ -106,14 +105,17 @@ def token_logp(logits: Tensor, ids: Tensor) -> Tensor:
     return logits.log_softmax(dim=1).gather(1, ids[:, None])[:, 0]
 
 
-def _edge(keys: Tensor, probabilities: Tensor, mass: float, width: int = _FIRST_WIDTH) -> Tensor:
-    """Find the last key of the fewest largest ones that have this mass together: [B, V] → [B, 1]."""
-    width = min(width, keys.shape[1])
+def _edge(
+    keys: Tensor, probabilities: Tensor, mass: float, widths: Sequence[int] = _LOOKS
+) -> Tensor:
+    """Find the last of the fewest largest keys that have this mass together: [B, V] → [B, 1]."""
+    whole = keys.shape[1]
+    width = min(widths[0], whole) if widths else whole
     top, ids = keys.topk(width, dim=1)  # [B, width], falling
     total = probabilities.gather(1, ids).cumsum(dim=1)
     place = (total < mass).sum(dim=1, keepdim=True).clamp(max=width - 1)  # [B, 1]
     edge = top.gather(1, place)
     short = total[:, -1] < mass  # [B]
-    if width < keys.shape[1] and short.any():
-        edge[short] = _edge(keys[short], probabilities[short], mass, width * _WIDEN_BY)
+    if width < whole and short.any():
+        edge[short] = _edge(keys[short], probabilities[short], mass, widths[1:])
     return edge
