@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from dialogue_generation_models.checkpoint.folder import save_folder
+from dialogue_generation_models.config.decoding import DecodingConfig
 from dialogue_generation_models.config.model import GPTConfig, MeenaConfig
 from dialogue_generation_models.models.gpt import GPT
 from dialogue_generation_models.models.meena import Meena
@@ -86,3 +88,11 @@ def _no_shared_randomness() -> Iterator[None]:
 def _one_thread() -> None:
     """Tiny tensors are several times slower on many threads of a busy machine than on one."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def tiny_folder(tiny_gpt: GPT, tiny_tokenizer: Tokenizer, tmp_path: Path) -> Path:
+    """A model folder that holds `tiny_gpt`; it answers in at most 6 tokens."""
+    folder = tmp_path / "tiny"
+    save_folder(folder, tiny_gpt, tiny_tokenizer, DecodingConfig(max_tokens=6), card="A card.")
+    return folder

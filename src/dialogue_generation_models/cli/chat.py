@@ -68,15 +68,15 @@ def chat(
 def _talk(model: str, options: dict[str, Any], seed: int | None, loading: dict[str, Any]) -> None:
     from .terminal import TerminalView
 
-    view = TerminalView()
-    with view.busy(f"Loading {model} …"):
-        from ..chat import load
-        from .conversation import COMMANDS, Conversation
+    with TerminalView() as view:
+        with view.busy(f"Loading {model} …"):
+            from ..chat import load
+            from .conversation import Conversation
 
-        bot = load(model, **loading)
-        conversation = Conversation(bot, view, options, seed, describe_model(bot.name))
-    view.complete(COMMANDS)
-    conversation.run()
+            bot = load(model, **loading)
+            conversation = Conversation(bot, view, options, seed, describe_model(bot.name))
+        view.complete(conversation.commands)
+        conversation.run()
 
 
 def describe_model(name: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,16 +14,18 @@ from ..dialogue import Dialogue, Turn
 from ..errors import DialogueModelError, InputTextError
 from .dialogue_file import save_dialogue
 
-COMMANDS: dict[str, str] = {
-    "/help": "list the commands",
-    "/status": "model, strategy and the speed of the last reply",
-    "/candidates": "other replies to the last message, ranked; /candidates 20 for twenty",
-    "/retry": "draw another reply to the last message",
-    "/undo": "take back the last message and its reply",
-    "/new": "begin a new dialogue",
-    "/save": "/save FILE writes the dialogue as one line of JSON",
-    "/quit": "leave (Ctrl+D, too)",
-}
+_HELP = (
+    ("/status", "model, strategy and the speed of the last reply"),
+    ("/candidates [N]", "replies to the last message, ranked (10 unless you say how many)"),
+    ("/retry", "draw another reply to the last message"),
+    ("/undo", "take back the last message and its reply"),
+    ("/new", "begin a new dialogue"),
+    ("/save FILE", "write the dialogue into a file, as one line of JSON"),
+    ("/quit", "leave, like Ctrl+D"),
+    ("//text", "a message that begins with a /"),
+    ("Alt+Enter", "a new line within a message"),
+    ("↑ ↓", "earlier messages"),
+)
 _LISTED = 10
 _STREAMING = ("greedy", "sample")
 
@@ -89,12 +91,21 @@ class Conversation:
         self._speed = ""
         self._drawings = 0
         self._is_over = False
+        self.commands: dict[str, Callable[[str], None]] = {
+            "/help": self._help,
+            "/status": self._status,
+            "/candidates": self._candidates,
+            "/retry": self._retry,
+            "/undo": self._undo,
+            "/new": self._new,
+            "/save": self._save,
+            "/quit": self._quit,
+        }
 
     def run(self) -> None:
         """Talk until the user leaves."""
-        strategy = self._strategy_name()
         self._view.banner(
-            " · ".join([self._bot.name, *self._about, strategy]),
+            " · ".join([self._bot.name, *self._about, self._strategy_name()]),
             [
                 "It writes what sounds likely; what it says is not fact.",
                 "/help lists the commands, Ctrl+C stops a reply, Ctrl+D leaves.",
@@ -103,12 +114,12 @@ class Conversation:
         while not self._is_over:
             try:
                 line = self._view.ask()
+                if line is None:
+                    return
+                self._take(line.strip())
             except KeyboardInterrupt:
+                # At the prompt, or just after a reply was complete.
                 self._view.note("Ctrl+D or /quit leaves.")
-                continue
-            if line is None:
-                return
-            self._take(line.strip())
 
     def _take(self, line: str) -> None:
         if not line:
@@ -122,20 +133,10 @@ class Conversation:
             self._say(line)
 
     def _command(self, name: str, argument: str) -> None:
-        handlers = {
-            "/help": self._help,
-            "/status": self._status,
-            "/candidates": self._candidates,
-            "/retry": self._retry,
-            "/undo": self._undo,
-            "/new": self._new,
-            "/save": self._save,
-            "/quit": self._quit,
-        }
-        if name not in handlers:
+        if name not in self.commands:
             self._view.note("No such command; /help lists them, and // begins a message with a /.")
             return
-        handlers[name](argument)
+        self.commands[name](argument)
 
     def _say(self, message: str) -> None:
         reply = self._answer([*self._turns, message])
@@ -203,20 +204,15 @@ class Conversation:
         return replies
 
     def _help(self, _: str) -> None:
-        keys = [
-            ("//…", "a message that begins with a /"),
-            ("Alt+Enter", "a new line within a message"),
-            ("↑ ↓", "earlier messages"),
-        ]
-        self._view.facts([*COMMANDS.items(), *keys])
+        self._view.facts(_HELP)
 
     def _status(self, _: str) -> None:
         parameters = list(self._bot.model.parameters())
-        size = sum(p.numel() for p in parameters) / 1e6
+        size = sum(parameter.numel() for parameter in parameters)
         precision = str(parameters[0].dtype).removeprefix("torch.")
         rows = [
             ("model", " · ".join([self._bot.name, *self._about])),
-            ("runs in", f"{precision} on {parameters[0].device}, {size:.1f} M parameters"),
+            ("runs in", f"{precision} on {parameters[0].device}, {size:,} parameters"),
             ("strategy", f"{self._strategy_name()} ({self._describe_options()})"),
             ("last reply", self._speed or "none yet"),
             ("dialogue", f"{len(self._turns)} turns{self._describe_visible()}"),

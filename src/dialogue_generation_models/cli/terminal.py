@@ -2,7 +2,7 @@
 
 - Model text is never trusted: control characters and direction overrides are replaced before printing.
 - Replies are wrapped by display width, in which Korean and Japanese letters count two.
-- While a reply is written, keys are not echoed; they arrive at the next prompt.
+- Keys that are typed while a reply is written are not echoed; they arrive at the next prompt.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import WordCompleter
@@ -20,10 +21,11 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.shortcuts import CompleteStyle
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+from typing_extensions import Self
 
 _INDENT = "  "
 _DIRECTION_MARKS = frozenset(
@@ -40,7 +42,7 @@ def printable(text: str) -> str:
 
 
 class TerminalView:
-    """Draws with rich, asks with prompt-toolkit."""
+    """Draws with rich, asks with prompt-toolkit. Use it in a `with` block."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False)
@@ -52,6 +54,19 @@ class TerminalView:
             prompt_continuation=_INDENT,
         )
         self._column = 0
+        self._echo: AbstractContextManager[None] = _no_echo()
+
+    def __enter__(self) -> Self:
+        self._echo.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._echo.__exit__(kind, error, trace)
 
     def complete(self, commands: Iterable[str]) -> None:
         """Let Tab complete these commands."""
@@ -71,20 +86,19 @@ class TerminalView:
     @contextmanager
     def busy(self, text: str) -> Iterator[None]:
         """Show that something is going on, until it is done."""
-        with self._without_echo(), self._console.status(Text(text, "dim"), refresh_per_second=6):
+        with self._console.status(Text(text, "dim"), refresh_per_second=6):
             yield
 
     @contextmanager
     def replying(self) -> Iterator[None]:
         """Frame a reply that `write` gives piece by piece."""
         self._column = 0
-        with self._without_echo():
-            try:
-                yield
-            finally:
-                if self._column:
-                    self._console.out("")
-                self._console.out("")
+        try:
+            yield
+        finally:
+            if self._column:
+                self._break()
+            self._console.out("")
 
     def write(self, piece: str) -> None:
         """Append to the reply, on a new line where the next word does not fit."""
@@ -92,6 +106,7 @@ class TerminalView:
         for word in re.findall(r"\s+|\S+", printable(piece)):
             if self._column and self._column + cell_len(word) > width:
                 self._break()
+            if not self._column:
                 word = word.lstrip()
             for part in [word] if cell_len(word) <= width - len(_INDENT) else word:
                 if self._column + cell_len(part) > width:
@@ -102,11 +117,11 @@ class TerminalView:
 
     def note(self, text: str) -> None:
         """Say something about the conversation."""
-        self._console.print(Padding(Text(text, "dim"), (0, 0, 1, len(_INDENT))))
+        self._print(Text(text, "dim"))
 
     def error(self, text: str) -> None:
         """Say what went wrong."""
-        self._console.print(Padding(Text(text, "red"), (0, 0, 1, len(_INDENT))))
+        self._print(Text(text, "red"))
 
     def banner(self, title: str, lines: Sequence[str]) -> None:
         """Open the conversation."""
@@ -119,21 +134,21 @@ class TerminalView:
         """Show names and what belongs to them."""
         table = Table.grid(padding=(0, 2, 0, 0))
         for name, fact in rows:
-            table.add_row(_INDENT, Text(name, "cyan"), Text(fact))
-        self._console.print(table)
-        self._console.print()
+            table.add_row(Text(name, "cyan"), Text(fact))
+        self._print(table)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show a table; all columns but the last hold numbers."""
         table = Table(box=box.SIMPLE_HEAD, header_style="cyan", show_edge=False, pad_edge=False)
-        table.add_column("")
         for name in columns[:-1]:
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column(columns[-1], overflow="fold")
         for row in rows:
-            table.add_row("", *(Text(printable(cell)) for cell in row))
-        self._console.print(table)
-        self._console.print()
+            table.add_row(*(Text(printable(cell)) for cell in row))
+        self._print(table)
+
+    def _print(self, block: RenderableType) -> None:
+        self._console.print(Padding(block, (0, 0, 1, len(_INDENT))))
 
     def _break(self) -> None:
         self._console.out("")
@@ -144,25 +159,23 @@ class TerminalView:
         self._console.file.flush()
         self._column += cell_len(text)
 
-    @contextmanager
-    def _without_echo(self) -> Iterator[None]:
-        """Keep typed keys, and the ^C of Ctrl+C, out of the reply (where the system has termios)."""
-        try:
-            import termios
-        except ImportError:
-            yield
-            return
-        if not sys.stdin.isatty():
-            yield
-            return
-        before = termios.tcgetattr(sys.stdin)
-        quiet = [*before]
-        quiet[3] &= ~termios.ECHO
-        termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
-        try:
-            yield
-        finally:
-            termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+@contextmanager
+def _no_echo() -> Iterator[None]:
+    """Keep typed keys, and the ^C of Ctrl+C, out of what is written (where the system has termios)."""
+    try:
+        import termios
+    except ImportError:
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    quiet = [*before]
+    quiet[3] &= ~termios.ECHO
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
 
 def _key_bindings() -> KeyBindings:
