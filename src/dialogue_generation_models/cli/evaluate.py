@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +11,9 @@ import typer
 from ..config.evaluation import EvaluationConfig
 from ..errors import UsageError
 from .options import DeviceOption, ModelOption
+from .progress import show_progress
 
 if TYPE_CHECKING:
-    from ..evaluation.measure import Track
     from ..evaluation.report import Evaluation
 
 app = typer.Typer(add_completion=False)
@@ -74,8 +72,8 @@ def evaluate(
     from ..evaluation.measure import Subject
     from ..evaluation.measure import evaluate as measure
 
-    if recipe and not (data or train or speaker) and held_out is None:
-        material = recipe_material(_read_recipe(recipe), contexts)
+    if recipe and not (data or train or speaker or contexts) and held_out is None:
+        material = recipe_material(_read_recipe(recipe))
     elif data and not recipe:
         material = read_material(
             data, train=train or [], held_out=held_out, speaker=speaker, contexts=contexts
@@ -84,7 +82,7 @@ def evaluate(
         raise UsageError("Give either --data, with --train, --held-out and --speaker, or --recipe.")
     subject = Subject.load(model, device=device)
     _make_folder(output)
-    with _show_progress() as track:
+    with show_progress() as track:
         result = measure(subject, material, options, track)
     result.write(output / "evaluation.json")
     if as_json:
@@ -106,29 +104,6 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"Cannot make the folder {folder}: {error.strerror}.") from None
-
-
-@contextmanager
-def _show_progress() -> Iterator[Track]:
-    """Draw bars on a terminal; elsewhere name each measure when it begins. Both on stderr."""
-    if not sys.stderr.isatty():
-
-        def announce(name: str, total: int) -> Any:
-            print(f"{name}: {total}", file=sys.stderr, flush=True)
-            return lambda _: None
-
-        yield announce
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-
-        def draw(name: str, total: int) -> Any:
-            task = bars.add_task(name, total=total)
-            return lambda done: bars.advance(task, done)
-
-        yield draw
 
 
 def _print_table(result: Evaluation) -> None:

@@ -24,6 +24,7 @@ from ..errors import DialogueModelError
 COMMANDS: dict[str, tuple[str, str]] = {
     "chat": ("chat", "Talk with a model in the terminal."),
     "generate": ("generate", "Answer every dialogue of a file."),
+    "train": ("train", "Train the model that a recipe describes."),
     "tokenizer": ("tokenizer", "Train a tokenizer on your texts."),
     "evaluate": ("evaluate", "Measure a model on dialogues."),
     "models": ("models", "List the models that are known by name, or show one."),
@@ -35,15 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 class LazyGroup(TyperGroup):
     """Lists all commands from the table alone; imports the one that is called."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Return the commands' names in the table's order."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return what the help page needs: a command with a name and a line of help."""
-        if cmd_name not in COMMANDS:
-            return None
-        return TyperCommand(cmd_name, help=COMMANDS[cmd_name][1])
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        # What the help page and completion need: a name and a line of help.
+        self.commands = {name: TyperCommand(name, help=row[1]) for name, row in COMMANDS.items()}
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that `args` begin with, and import it."""

@@ -6,7 +6,7 @@ released configuration files are mapped in `config/io.py` and nowhere else.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeAlias, TypeVar
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -73,14 +73,25 @@ class GPTConfig(ModelConfig):
     def _heads_divide_width(self) -> Self:
         return _check_heads(self, self.n_head)
 
+    def describe(self) -> str:
+        """Say in a line what it is."""
+        form = "post-norm, as published in 2020" if self.norm == "post" else "pre-norm, GPT-2"
+        sizes = f"{self.n_layer} layers, width {self.n_embd}, {self.n_head} heads"
+        return f"GPT ({form}): {sizes}, {self.n_ctx} positions"
+
 
 class EncoderDecoderConfig(ModelConfig):
     """What the sequence-to-sequence architectures have."""
 
+    title: ClassVar[str]
     n_ctx: Size = 256
     """Number of positions: context and reply together."""
     n_encoder_ctx: Size = 128
     """Positions of the context; the reply has the rest."""
+    n_encoder_layer: Size
+    """Number of encoder layers (cells of the Evolved Transformer)."""
+    n_decoder_layer: Size
+    """Number of decoder layers (cells of the Evolved Transformer)."""
 
     @model_validator(mode="after")
     def _both_sides_have_room(self) -> Self:
@@ -90,20 +101,23 @@ class EncoderDecoderConfig(ModelConfig):
             )
         return self
 
+    def describe(self) -> str:
+        """Say in a line what it is."""
+        layers = f"{self.n_encoder_layer} encoder and {self.n_decoder_layer} decoder layers"
+        positions = f"{self.n_encoder_ctx} + {self.n_ctx - self.n_encoder_ctx} positions"
+        return f"{self.title}: {layers}, width {self.n_embd}, {positions}"
+
 
 class MeenaConfig(EncoderDecoderConfig):
     """The published Meena: a plain post-norm Transformer encoder-decoder."""
 
+    title: ClassVar[str] = "Meena, as published in 2020"
     kind: Literal["meena"] = "meena"
     """Marks the architecture in `config.json`."""
-    n_encoder_layer: Size
-    """Number of encoder layers."""
     n_encoder_head: Size
     """Number of attention heads in the encoder."""
     n_encoder_inner: Size
     """Inner width of the encoder's feed-forward layers."""
-    n_decoder_layer: Size
-    """Number of decoder layers."""
     n_decoder_head: Size
     """Number of attention heads in the decoder."""
     n_decoder_inner: Size
@@ -117,12 +131,9 @@ class MeenaConfig(EncoderDecoderConfig):
 class EvolvedTransformerConfig(EncoderDecoderConfig):
     """The paper's Meena: an Evolved Transformer encoder-decoder (So et al. 2019)."""
 
+    title: ClassVar[str] = "Meena, as in the paper (Evolved Transformer)"
     kind: Literal["evolved_transformer"] = "evolved_transformer"
     """Marks the architecture in `config.json`."""
-    n_encoder_layer: Size
-    """Number of encoder cells."""
-    n_decoder_layer: Size
-    """Number of decoder cells."""
     n_head: Size
     """Number of attention heads; a decoder cell's first self-attention has twice as many, up to 16."""
     n_inner: Size

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from .decoding import DecodingConfig
 from .model import AnyModelConfig, Rate, Size
 from .schema import Config
 
@@ -87,6 +88,12 @@ class Recipe(Config):
     """Dialogues held out, chosen by a hash of their id."""
     validation_every: Size = 500
     """Steps between validations; a checkpoint is written at each."""
+    decoding: DecodingConfig = DecodingConfig()
+    """How the finished model answers by default."""
+    sample_contexts: list[list[str]] = []
+    """Dialogues to which the model card shows replies."""
+    weaknesses: list[str] = []
+    """What was seen to go wrong, for the model card."""
     tokenizer: TokenizerConfig
     """The tokenizer that is trained first."""
     model: AnyModelConfig

@@ -71,7 +71,7 @@ class TrainingFacts:
 
     steps: int
     tokens: int
-    """Tokens read in training, repeats included."""
+    """Tokens learnt (with a label), repeats included."""
     hours: float
     hardware: str
     seed: int
@@ -190,7 +190,7 @@ def _data(facts: CardFacts) -> str:
 def _training(training: TrainingFacts) -> str:
     rows = [
         ("steps", f"{training.steps:,}"),
-        ("tokens read", f"{training.tokens:,}"),
+        ("tokens learnt", f"{training.tokens:,}"),
         ("time", f"{training.hours:.1f} hours"),
         ("hardware", training.hardware),
         ("seed", str(training.seed)),

@@ -74,7 +74,7 @@ def read_material(
     )
 
 
-def recipe_material(recipe: Recipe, contexts: Path | None = None) -> Material:
+def recipe_material(recipe: Recipe) -> Material:
     """Read what a training by this recipe held out, and what its last stage learnt from.
 
     A source's `limit` and `reply_speaker` hold here too; its `repeat` does not.
@@ -100,7 +100,7 @@ def recipe_material(recipe: Recipe, contexts: Path | None = None) -> Material:
         names=tuple(Path(source.path).name for source in sources),
         items=items,
         trigram_items=_learnt_exchanges(learnt, held_out),
-        contexts=_read_contexts(contexts) if contexts else (),
+        contexts=[tuple(context) for context in recipe.sample_contexts],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable
 
 import sentencepiece
@@ -62,6 +63,6 @@ def train_tokenizer(
 def _explain(reason: str, vocab_size: int) -> str:
     if "smaller than required_chars" in reason:
         return f"A vocabulary of {vocab_size} has no room for all characters; raise --vocab-size."
-    return (
-        f"Too little text for a vocabulary of {vocab_size}; give more text or lower --vocab-size."
-    )
+    largest = re.search(r"value <= (\d+)", reason)
+    hint = f"lower --vocab-size to {largest[1]}" if largest else "lower --vocab-size"
+    return f"Too little text for a vocabulary of {vocab_size}; give more text or {hint}."

@@ -21,7 +21,7 @@ from ..data.dataset import (
     text_samples,
     tokenize_dialogues,
 )
-from ..data.importers.jsonl import read_dialogues, read_texts
+from ..data.importers.jsonl import open_text, read_dialogues, read_texts
 from ..data.split import is_held_out, without_copies
 from ..dialogue import Dialogue
 from ..errors import DataError
@@ -39,6 +39,7 @@ class SourceFacts:
     path: str
     license: str
     sha256: str
+    lines: int
 
 
 class Corpus:
@@ -60,14 +61,9 @@ class Corpus:
                 )
 
     def facts(self) -> list[SourceFacts]:
-        """Return each source's name, licence and hash, in the recipe's order."""
+        """Return each source's name, licence, hash and length, in the recipe's order."""
         sources = {s.path: s for stage in self._recipe.stages for s in stage.sources}
-        return [
-            SourceFacts(
-                name, s.license, hashlib.sha256((self._root / name).read_bytes()).hexdigest()
-            )
-            for name, s in sources.items()
-        ]
+        return [self._facts(source) for source in sources.values()]
 
     def train_tokenizer(self) -> Tokenizer:
         """Train the recipe's tokenizer."""
@@ -148,6 +144,12 @@ class Corpus:
             return ReplyPairs(dialogues, model, batch_size, recipe.seed, turns, vary_context)
         samples: list[Sample] = list(dialogue_samples(dialogues, model))
         return PackedRows(samples, model, batch_size, recipe.seed)
+
+    def _facts(self, source: SourceConfig) -> SourceFacts:
+        path = self._root / source.path
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        with open_text(path) as lines:
+            return SourceFacts(source.path, source.license, digest, sum(1 for _ in lines))
 
     def _dialogues(self, source: SourceConfig) -> Iterator[Dialogue]:
         return islice(read_dialogues(self._root / source.path), source.limit)

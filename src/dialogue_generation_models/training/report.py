@@ -48,6 +48,10 @@ class RunView:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
+    def start(self, **facts: object) -> None:
+        """Write down what the run is about to use."""
+        self._write(**facts)
+
     def step(self, report: StepReport) -> None:
         """Show one step."""
         progress = report.progress

@@ -11,6 +11,7 @@ RUN/log.jsonl            loss, rate, speed and validation losses by step
 from __future__ import annotations
 
 import json
+import platform
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,16 @@ from .report import RunView
 if TYPE_CHECKING:
     from ..models import Model
 
+RECIPE = "recipe.json"
+DATA = "data.json"
+TOKENIZER = "tokenizer.model"
+CHECKPOINT = "checkpoint.safetensors"
+BEST = "best.safetensors"
+LOG = "log.jsonl"
+
+# Fields that decide nothing of the weights; sources are known by their hashes, not their place.
+_DESCRIPTIVE = {"data_root", "license", "decoding", "sample_contexts", "weaknesses"}
+
 
 def run(recipe: Recipe, folder: Path, *, device: str, console: Console) -> Progress:
     """Train what the recipe describes, going on where an earlier run in the folder stopped.
@@ -42,7 +53,7 @@ def run(recipe: Recipe, folder: Path, *, device: str, console: Console) -> Progr
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, recipe)
     tokenizer = _tokenizer(corpus, folder, console)
-    write_json(folder / "data.json", [asdict(facts) for facts in corpus.facts()])
+    write_json(folder / DATA, [asdict(facts) for facts in corpus.facts()])
     console.print("Tokenising the data ...")
     held_out = corpus.held_out()
     validation = corpus.validation(tokenizer, held_out)
@@ -52,25 +63,38 @@ def run(recipe: Recipe, folder: Path, *, device: str, console: Console) -> Progr
         console.print(f"{stage.config.name}: {stage.config.steps} steps, {epochs:.2f} epochs")
     torch.manual_seed(recipe.seed)
     model = build_model(recipe.model).to(device)
-    with RunView(recipe, folder / "log.jsonl", console) as view:
+    with RunView(recipe, folder / LOG, console) as view:
+        view.start(hardware=_hardware(device), threads=torch.get_num_threads())
         return train(
             model,
             stages,
             validation,
             recipe,
-            checkpoint=folder / "checkpoint.safetensors",
+            checkpoint=folder / CHECKPOINT,
             on_best=lambda progress: _save_best(folder, model, progress),
             view=view,
         )
 
 
+def _hardware(device: str) -> str:
+    """Name the processor or GPU, as well as this system tells."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def _save_best(folder: Path, model: Model, progress: Progress) -> None:
     metadata = {"progress": json.dumps(asdict(progress))}
-    write_tensors(folder / "best.safetensors", dict(model.state_dict()), metadata)
+    write_tensors(folder / BEST, dict(model.state_dict()), metadata)
 
 
 def _tokenizer(corpus: Corpus, folder: Path, console: Console) -> Tokenizer:
-    path = folder / "tokenizer.model"
+    path = folder / TOKENIZER
     if not path.exists():
         console.print("Training the tokenizer ...")
         partial = path.with_name(path.name + ".partial")
@@ -81,17 +105,15 @@ def _tokenizer(corpus: Corpus, folder: Path, console: Console) -> Tokenizer:
 
 def _claim(folder: Path, recipe: Recipe) -> None:
     """Write the recipe down, or make sure that the one written is the same."""
-    path = folder / "recipe.json"
+    path = folder / RECIPE
     current = json.loads(recipe.model_dump_json())
     if not path.exists():
         write_json(path, current)
         return
     before = json.loads(path.read_text(encoding="utf-8"))
-    changed = sorted(
-        key for key in current.keys() | before.keys() if before.get(key) != current.get(key)
-    )
-    # Where the sources lie decides nothing; they are known by their hashes.
-    if changed not in ([], ["data_root"]):
+    fields = (current.keys() | before.keys()) - _DESCRIPTIVE
+    changed = sorted(field for field in fields if before.get(field) != current.get(field))
+    if changed:
         raise TrainingError(
             f"{folder} holds a run with another recipe (changed: {', '.join(changed)}); "
             "give a new folder with -o, or put the recipe back."

@@ -1,0 +1,97 @@
+"""From a finished run to a model folder whose card says what it is and how good it is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from ..checkpoint.folder import load_folder, save_folder
+from ..checkpoint.tensors import build_empty, fill, read_tensors
+from ..config.evaluation import EvaluationConfig
+from ..config.training import Recipe
+from ..errors import TrainingError
+from ..evaluation.card import CardFacts, DataSource, TrainingFacts, model_card
+from ..evaluation.material import recipe_material
+from ..evaluation.measure import Subject, Track, evaluate
+from ..tokenizer.tokenizer import Tokenizer
+from .run import BEST, DATA, LOG, TOKENIZER
+
+EVALUATION = EvaluationConfig(limit=0, ranked=1000, generated=500)
+
+
+def export(recipe: Recipe, run: Path, *, command: str, track: Track) -> Path:
+    """Write `RUN/NAME`, the model folder with the run's best weights in bfloat16 and its card.
+
+    The figures on the card are those of the folder as it is shipped.
+
+    Args:
+        recipe: what was run.
+        run: the run's folder.
+        command: what trains it again.
+        track: shows the progress of the measures.
+
+    Raises:
+        TrainingError: the run has no best weights yet.
+    """
+    best = run / BEST
+    if not best.exists():
+        raise TrainingError(
+            f"{run} has no best weights yet; let the last stage reach a validation."
+        )
+    tensors = read_tensors(best)
+    model = fill(build_empty(recipe.model, len(tensors), str(best)), tensors, str(best))
+    tokenizer = Tokenizer.from_file(run / TOKENIZER)
+    facts = CardFacts(
+        name=recipe.name,
+        language=recipe.language,
+        licence=recipe.license,
+        architecture=recipe.model.describe(),
+        parameters=sum(p.numel() for p in model.parameters()),
+        vocab_size=tokenizer.vocab_size,
+        data=_data(recipe, run),
+        training=_training(recipe, run, command),
+        evaluated_on=f"{recipe.validation_percent:g} % of the dialogues, held out by a hash of their "
+        "id, without copies in training",
+        weaknesses=tuple(recipe.weaknesses),
+    )
+    path = run / recipe.name
+    save = partial(save_folder, path, model, tokenizer, recipe.decoding, dtype=torch.bfloat16)
+    save(card=model_card(facts))
+    shipped = load_folder(path)
+    subject = Subject(recipe.name, shipped.model, tokenizer, recipe.decoding)
+    evaluation = evaluate(subject, recipe_material(recipe), EVALUATION, track)
+    evaluation.write(run / "evaluation.json")
+    save(card=model_card(replace(facts, evaluation=evaluation)))
+    return path
+
+
+def _data(recipe: Recipe, run: Path) -> tuple[DataSource, ...]:
+    lines = {fact["path"]: fact["lines"] for fact in json.loads((run / DATA).read_text("utf-8"))}
+    uses: dict[str, list[str]] = {}
+    for stage in recipe.stages:
+        for source in stage.sources:
+            times = f" ({source.repeat} times an epoch)" if source.repeat > 1 else ""
+            uses.setdefault(source.path, []).append(stage.name + times)
+    licences = {s.path: s.license for stage in recipe.stages for s in stage.sources}
+    return tuple(
+        DataSource(Path(path).name.split(".")[0], licences[path], ", ".join(use), lines[path])
+        for path, use in uses.items()
+    )
+
+
+def _training(recipe: Recipe, run: Path, command: str) -> TrainingFacts:
+    log = [json.loads(line) for line in (run / LOG).read_text("utf-8").splitlines()]
+    machine = [record for record in log if "hardware" in record][-1]
+    last = [record for record in log if "seconds" in record][-1]
+    return TrainingFacts(
+        steps=last["step"],
+        tokens=last["tokens"],
+        hours=last["seconds"] / 3600,
+        hardware=f"{machine['hardware']}, {machine['threads']} thread(s)",
+        seed=recipe.seed,
+        command=command,
+    )

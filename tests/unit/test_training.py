@@ -1,0 +1,334 @@
+"""The loop learns, stops when it must, and goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dialogue_generation_models.checkpoint.folder import load_folder
+from dialogue_generation_models.config.training import Recipe
+from dialogue_generation_models.data.dataset import (
+    IGNORED,
+    Batch,
+    PackedRows,
+    ReplyPairs,
+    Sample,
+    TokenizedDialogue,
+)
+from dialogue_generation_models.errors import ConfigError, DataError, TrainingError
+from dialogue_generation_models.models import build_model
+from dialogue_generation_models.training.checkpointing import (
+    Progress,
+    load_checkpoint,
+    save_checkpoint,
+)
+from dialogue_generation_models.training.export import export
+from dialogue_generation_models.training.loop import Stage, StepReport, summed_loss, train
+from dialogue_generation_models.training.optimizer import build_optimizer, learning_rate
+from dialogue_generation_models.training.run import run
+
+GPT = {
+    "kind": "gpt",
+    "vocab_size": 40,
+    "n_ctx": 16,
+    "n_embd": 16,
+    "n_layer": 1,
+    "n_head": 2,
+    "n_inner": 32,
+    "dropout": 0.1,
+}
+MEENA = {
+    "kind": "meena",
+    "vocab_size": 40,
+    "n_ctx": 24,
+    "n_encoder_ctx": 12,
+    "n_embd": 16,
+    "n_encoder_layer": 1,
+    "n_encoder_head": 2,
+    "n_encoder_inner": 32,
+    "n_decoder_layer": 1,
+    "n_decoder_head": 2,
+    "n_decoder_inner": 32,
+    "dropout": 0.1,
+}
+
+
+def make_recipe(
+    model: dict[str, Any] = GPT, steps: tuple[int, ...] = (30,), **fields: Any
+) -> Recipe:
+    stages = [
+        {
+            "name": f"part-{i}",
+            "objective": "dialogue",
+            "steps": n,
+            "batch_size": 4,
+            "learning_rate": 1e-2,
+            "warmup_steps": 3,
+            "sources": [{"path": "talk.jsonl", "license": "CC0-1.0"}],
+        }
+        for i, n in enumerate(steps)
+    ]
+    defaults = {
+        "name": "tiny",
+        "language": "ko",
+        "license": "CC0-1.0",
+        "data_root": ".",
+        "precision": "float32",
+        "validation_every": 10,
+        "tokenizer": {"sources": ["talk.jsonl"]},
+    }
+    return Recipe(**{**defaults, "model": model, "stages": stages, **fields})
+
+
+def make_batches(recipe: Recipe) -> PackedRows | ReplyPairs:
+    """Replies that repeat what was said: learnable at once."""
+    dialogues = [
+        TokenizedDialogue(([10 + i % 20], [10 + i % 20], [30]), (False, True, True))
+        for i in range(40)
+    ]
+    if recipe.model.kind == "gpt":
+        samples = [
+            Sample([2, d.turns[0][0], 4, d.turns[1][0]], [IGNORED, IGNORED, d.turns[1][0], 3])
+            for d in dialogues
+        ]
+        return PackedRows(samples, recipe.model, 4, seed=0)
+    return ReplyPairs(dialogues, recipe.model, 4, seed=0)
+
+
+class Recorder:
+    """A view that remembers, and can stop the run like a power cut."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.losses: list[float] = []
+        self.validations: list[tuple[int, float, bool]] = []
+        self._stop_after = stop_after
+
+    def step(self, report: StepReport) -> None:
+        self.losses.append(report.loss)
+        if report.progress.total_steps == self._stop_after:
+            raise KeyboardInterrupt
+
+    def validation(self, progress: Progress, loss: float, is_best: bool) -> None:
+        self.validations.append((progress.total_steps, loss, is_best))
+
+
+def run_loop(recipe: Recipe, folder: Path, view: Recorder) -> nn.Module:
+    torch.manual_seed(recipe.seed)
+    model = build_model(recipe.model)
+    batches = make_batches(recipe)
+    train(
+        model,
+        [Stage(stage, batches) for stage in recipe.stages],
+        [batches.batch(0)],
+        recipe,
+        checkpoint=folder / "checkpoint.safetensors",
+        on_best=lambda progress: None,
+        view=view,
+    )
+    return model
+
+
+@pytest.mark.parametrize("model", [GPT, MEENA], ids=["gpt", "meena"])
+def test_the_loop_learns(tmp_path: Path, model: dict[str, Any]) -> None:
+    view = Recorder()
+    run_loop(make_recipe(model, (80,)), tmp_path, view)
+    assert view.losses[0] > 3.0
+    assert np.mean(view.losses[-5:]) < 0.5 * view.losses[0]
+    assert view.validations[-1][1] < view.validations[0][1]
+
+
+@pytest.mark.parametrize("model", [GPT, MEENA], ids=["gpt", "meena"])
+@pytest.mark.parametrize("stop_after", [7, 15, 23, 31])
+def test_a_resumed_run_equals_a_straight_one_bit_for_bit(
+    tmp_path: Path, model: dict[str, Any], stop_after: int
+) -> None:
+    recipe = make_recipe(model, (15, 20))
+    for name in ("straight", "stopped"):
+        (tmp_path / name).mkdir()
+    straight = Recorder()
+    expected = run_loop(recipe, tmp_path / "straight", straight)
+    with pytest.raises(KeyboardInterrupt):
+        run_loop(recipe, tmp_path / "stopped", Recorder(stop_after))
+    torch.manual_seed(12345)  # whatever happened in between
+    resumed = Recorder()
+    result = run_loop(recipe, tmp_path / "stopped", resumed)
+    for name, weight in expected.state_dict().items():
+        assert torch.equal(weight, result.state_dict()[name]), name
+    assert straight.losses[-len(resumed.losses) :] == resumed.losses
+    files = [tmp_path / name / "checkpoint.safetensors" for name in ("straight", "stopped")]
+    optimizers = [build_optimizer(build_model(recipe.model), recipe) for _ in files]
+    for file, optimizer in zip(files, optimizers, strict=True):
+        load_checkpoint(file, build_model(recipe.model), optimizer)
+    one, two = (optimizer.state_dict()["state"] for optimizer in optimizers)
+    assert all(torch.equal(one[i]["exp_avg_sq"], two[i]["exp_avg_sq"]) for i in one)
+
+
+def test_only_labelled_tokens_count() -> None:
+    recipe = make_recipe()
+    model = build_model(recipe.model).eval()
+    ids = np.array([[2, 10, 4, 11, 4]])
+    labels = np.array([[IGNORED, IGNORED, 11, 3, IGNORED]])
+    loss, tokens = summed_loss(model, Batch({"input_ids": ids}, labels), recipe)
+    logp = model(torch.from_numpy(ids)).log_softmax(-1)[0]
+    assert tokens == 2
+    torch.testing.assert_close(loss, -(logp[2, 11] + logp[3, 3]))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    class Poison(Recorder):
+        def step(self, report: StepReport) -> None:
+            super().step(report)
+            if report.progress.total_steps == 12:
+                with torch.no_grad():
+                    next(model.parameters()).fill_(float("nan"))
+
+    recipe = make_recipe()
+    torch.manual_seed(0)
+    model = build_model(recipe.model)
+    batches = make_batches(recipe)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(TrainingError, match="no longer finite at step 13"):
+        train(
+            model,
+            [Stage(recipe.stages[0], batches)],
+            [batches.batch(0)],
+            recipe,
+            checkpoint=checkpoint,
+            on_best=lambda progress: None,
+            view=Poison(),
+        )
+    restored = build_model(recipe.model)
+    progress = load_checkpoint(checkpoint, restored, build_optimizer(restored, recipe))
+    assert progress.total_steps == 10
+    assert all(torch.isfinite(weight).all() for weight in restored.state_dict().values())
+
+
+def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
+    recipe = make_recipe()
+    model = build_model(recipe.model)
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, model, build_optimizer(model, recipe), Progress())
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(TrainingError, match="damaged"):
+        load_checkpoint(path, model, build_optimizer(model, recipe))
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe()
+    model = build_model(recipe.model)
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, model, build_optimizer(model, recipe), Progress(total_steps=1))
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(TrainingError, match="No space left"):
+        save_checkpoint(path, model, build_optimizer(model, recipe), Progress(total_steps=2))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_rate_warms_up_and_falls() -> None:
+    stage = make_recipe(steps=(100,)).stages[0].replace(warmup_steps=10, final_rate=0.1)
+    rates = [learning_rate(stage, step) for step in range(100)]
+    assert rates[0] == pytest.approx(1e-3)
+    assert max(rates) == rates[9] == rates[10] == pytest.approx(1e-2)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(1e-3, rel=0.05)
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    texts = [
+        "안녕하세요 반갑습니다",
+        "오늘 저녁에 뭐 먹을까?",
+        "나는 김밥이랑 라면 먹을래",
+        "주말에 같이 영화 볼래?",
+        "그래 좋아, 몇 시에 만날까?",
+        "요즘 회사 일이 너무 힘들어 ㅠㅠ",
+    ]
+    lines = []
+    for i in range(120):
+        turns = [
+            {"speaker": "AB"[t % 2], "text": f"{texts[(i + t) % 6]} {i % 10}"} for t in range(4)
+        ]
+        lines.append(json.dumps({"id": f"talk-{i}", "turns": turns}, ensure_ascii=False))
+    (folder / "talk.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def run_recipe(talk: Path, model: dict[str, Any]) -> Recipe:
+    shape = {
+        **model,
+        "vocab_size": 326,
+        "n_ctx": 64,
+        **({"n_encoder_ctx": 32} if model is MEENA else {}),
+    }
+    return make_recipe(
+        shape,
+        (12,),
+        data_root=str(talk),
+        validation_percent=20.0,
+        sample_contexts=[["안녕"]],
+        decoding={"strategy": "greedy", "max_tokens": 8},
+    )
+
+
+@pytest.mark.parametrize("model", [GPT, MEENA], ids=["gpt", "meena"])
+def test_a_run_ends_with_a_model_folder_and_its_card(
+    talk: Path, tmp_path: Path, model: dict[str, Any]
+) -> None:
+    from rich.console import Console
+
+    recipe = run_recipe(talk, model)
+    folder = tmp_path / "run"
+    with (tmp_path / "out").open("w") as out:
+        console = Console(file=out)
+        run(recipe, folder, device="cpu", console=console)
+        again = run(recipe, folder, device="cpu", console=console)
+    assert again.total_steps == 12
+    path = export(recipe, folder, command="dgm train tiny.toml", track=lambda *_: lambda _: None)
+    loaded = load_folder(path)
+    assert loaded.decoding.strategy == "greedy"
+    card = (path / "README.md").read_text(encoding="utf-8")
+    for part in ("CC0-1.0", "dgm train tiny.toml", "perplexity per token", "talk", "안녕"):
+        assert part in card
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
+    assert any("validation_loss" in record for record in log)
+
+
+def test_a_folder_of_another_recipe_is_refused(talk: Path, tmp_path: Path) -> None:
+    from rich.console import Console
+
+    recipe = run_recipe(talk, GPT)
+    with (tmp_path / "out").open("w") as out:
+        run(recipe, tmp_path / "run", device="cpu", console=Console(file=out))
+        with pytest.raises(TrainingError, match="changed: seed"):
+            run(recipe.replace(seed=1), tmp_path / "run", device="cpu", console=Console(file=out))
+
+
+def test_missing_sources_are_named(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    recipe = make_recipe(data_root=str(tmp_path))
+    with pytest.raises(DataError, match=r"talk\.jsonl"):
+        run(recipe, tmp_path / "run", device="cpu", console=Console())
+    assert not (tmp_path / "run").exists()
+
+
+def test_text_stages_are_for_gpt_alone() -> None:
+    stage = make_recipe().stages[0].replace(objective="text")
+    with pytest.raises(ConfigError, match="text stages"):
+        make_recipe(MEENA, stages=[stage.model_dump()])
