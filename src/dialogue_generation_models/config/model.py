@@ -27,7 +27,9 @@ class ModelConfig(Config):
     n_embd: Size
     """Width of the embeddings and of the residual stream."""
     dropout: Rate = 0.0
-    """Dropout rate while training; 0 when answering."""
+    """Dropout rate of sublayers and embeddings while training; none when answering."""
+    attention_dropout: Rate = 0.0
+    """Dropout rate of attention weights while training; it keeps torch from its fast attention."""
     pad_id: Id = 0
     """Fills short rows; never attended to."""
     unk_id: Id = 1

@@ -91,7 +91,7 @@ class EncoderCell(nn.Module):
         self.norm_2 = nn.LayerNorm(n_embd, EPS)
         self.branches = EncoderBranches(config)
         self.norm_3 = nn.LayerNorm(n_embd, EPS)
-        self.attention = Attention(n_embd, config.n_head, config.dropout)
+        self.attention = Attention(n_embd, config.n_head, config.attention_dropout)
         self.norm_4 = nn.LayerNorm(n_embd, EPS)
         self.up = nn.Linear(n_embd, config.n_inner)
         self.down = nn.Linear(config.n_inner, n_embd)
@@ -132,7 +132,7 @@ class DecoderCell(nn.Module):
 
     def __init__(self, config: EvolvedTransformerConfig) -> None:
         super().__init__()
-        n_embd, n_head, dropout = config.n_embd, config.n_head, config.dropout
+        n_embd, n_head, dropout = config.n_embd, config.n_head, config.attention_dropout
         self.norm_1 = nn.LayerNorm(n_embd, EPS)
         self.attention_1 = Attention(n_embd, config.n_first_head, dropout)
         self.cross_attention_1 = CrossAttention(n_embd, n_head, dropout)
@@ -146,7 +146,7 @@ class DecoderCell(nn.Module):
         self.up = nn.Linear(n_embd, config.n_inner)
         self.inner_norm = nn.LayerNorm(config.n_inner, EPS)
         self.down = nn.Linear(config.n_inner, n_embd)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self,

@@ -24,7 +24,7 @@ class PostNormBlock(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.attention = Attention(config.n_embd, config.n_head, config.dropout)
+        self.attention = Attention(config.n_embd, config.n_head, config.attention_dropout)
         self.norm_1 = nn.LayerNorm(config.n_embd)
         self.feed_forward = FeedForward(config.n_embd, config.n_inner)
         self.norm_2 = nn.LayerNorm(config.n_embd)

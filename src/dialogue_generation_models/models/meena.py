@@ -34,7 +34,7 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, config: MeenaConfig) -> None:
         super().__init__()
-        self.attention = Attention(config.n_embd, config.n_encoder_head, config.dropout)
+        self.attention = Attention(config.n_embd, config.n_encoder_head, config.attention_dropout)
         self.norm_1 = nn.LayerNorm(config.n_embd, EPS)
         self.feed_forward = FeedForward(config.n_embd, config.n_encoder_inner)
         self.norm_2 = nn.LayerNorm(config.n_embd, EPS)
@@ -52,9 +52,11 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, config: MeenaConfig) -> None:
         super().__init__()
-        self.attention = Attention(config.n_embd, config.n_decoder_head, config.dropout)
+        self.attention = Attention(config.n_embd, config.n_decoder_head, config.attention_dropout)
         self.norm_1 = nn.LayerNorm(config.n_embd, EPS)
-        self.cross_attention = CrossAttention(config.n_embd, config.n_decoder_head, config.dropout)
+        self.cross_attention = CrossAttention(
+            config.n_embd, config.n_decoder_head, config.attention_dropout
+        )
         self.norm_2 = nn.LayerNorm(config.n_embd, EPS)
         self.feed_forward = FeedForward(config.n_embd, config.n_decoder_inner)
         self.norm_3 = nn.LayerNorm(config.n_embd, EPS)
