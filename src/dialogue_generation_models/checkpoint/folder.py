@@ -72,7 +72,7 @@ def find_folder(name_or_path: str) -> Path:
         ModelNotFoundError: the name is unknown, or its weights are not in this package.
     """
     path = Path(name_or_path)
-    if os.path.isfile(path / CONFIG) or _previous(path).is_dir():
+    if os.path.isfile(path / CONFIG) or os.path.isdir(_previous(path)):
         return path
     has_separator = any(mark and mark in name_or_path for mark in (os.sep, os.altsep))
     if has_separator or path.suffix == ".pth":
@@ -112,10 +112,10 @@ def load_folder(
     config = read_model_config(found / CONFIG)
     tokenizer = _load_tokenizer(found / TOKENIZER, config)
     decoding = _load_decoding(found / DECODING)
-    weights = found / WEIGHTS
-    tensors = read_tensors(weights)
-    empty = build_empty(config, len(tensors))
-    model = fill(empty, tensors, f"The weight file {weights}", device=place, dtype=dtype)
+    tensors = read_tensors(found / WEIGHTS)
+    source = f"The weight file {found / WEIGHTS}"
+    empty = build_empty(config, len(tensors), source)
+    model = fill(empty, tensors, source, device=place, dtype=dtype)
     return ModelFolder(model, tokenizer, decoding, found)
 
 

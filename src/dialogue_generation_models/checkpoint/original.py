@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,12 +67,11 @@ def load_original(path: Path, config: ModelConfig) -> Model:
         CheckpointError: the file is damaged, holds more than weights, or belongs to another model.
     """
     tensors = read_pth(path)
-    empty = build_empty(config, len(tensors))
     try:
         state = from_original(tensors, config)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    return fill(empty, state, str(path))
+    return fill(build_empty(config, len(state), str(path)), state, str(path))
 
 
 def read_pth(path: Path) -> dict[str, Tensor]:
@@ -80,7 +80,7 @@ def read_pth(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file is missing, damaged, or holds anything but tensors by name.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(f"There is no weight file {path}; check the path.")
     if path.stat().st_size == 0:
         raise CheckpointError(f"The weight file {path} is empty; get a complete copy.")

@@ -69,12 +69,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         os.fsync(file.fileno())
 
 
-def build_empty(config: ModelConfig, n_tensors: int) -> Model:
+def build_empty(config: ModelConfig, n_tensors: int, source: str = "The file") -> Model:
     """Make a model whose weights have shapes but no memory, ready for `fill`.
 
     Args:
         config: the shape; not to be trusted.
-        n_tensors: how many tensors there are to fill it; far more layers than that are refused.
+        n_tensors: how many tensors there are to fill it; more layers than that are refused.
+        source: begins the sentence of an error.
 
     Raises:
         CheckpointError: the configuration cannot belong to so few tensors, or is impossible.
@@ -82,15 +83,15 @@ def build_empty(config: ModelConfig, n_tensors: int) -> Model:
     n_layers = sum(v for name, v in config.model_dump().items() if name.endswith("n_layer"))
     if n_layers > n_tensors:
         raise CheckpointError(
-            f"The configuration has {n_layers} layers, but the weight file only {n_tensors} "
-            "tensors; give the configuration that belongs to the weights."
+            f"{source} has {n_tensors} tensors, too few for the {n_layers} layers of the "
+            "configuration; give the configuration that belongs to it."
         )
     try:
         with torch.device("meta"), _NoInitialization():
             return build_model(config)
     except (RuntimeError, TypeError, OverflowError):
         raise CheckpointError(
-            "The configuration asks for an impossible shape; correct its sizes."
+            f"{source} cannot fit the impossible shape of the configuration; correct its sizes."
         ) from None
 
 
