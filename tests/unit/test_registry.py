@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from dialogue_generation_models.config.io import read_config_file
 from dialogue_generation_models.config.registry import ModelEntry, get_entry, list_models
+from dialogue_generation_models.config.training import Recipe
 from dialogue_generation_models.errors import ModelNotFoundError
 from dialogue_generation_models.models import build_model
 
@@ -74,3 +78,17 @@ def test_no_two_models_share_a_spelling() -> None:
 def test_an_unknown_name_is_answered_with_near_ones(name: str, hint: str) -> None:
     with pytest.raises(ModelNotFoundError, match=hint):
         get_entry(name)
+
+
+@pytest.mark.parametrize(
+    "entry", [entry for entry in list_models() if entry.recipe], ids=lambda entry: str(entry.name)
+)
+def test_recipes_exist_and_agree_with_what_is_said(entry: ModelEntry) -> None:
+    assert entry.recipe is not None
+    recipe = Recipe(**read_config_file(Path(__file__).parents[2] / entry.recipe))
+    assert recipe.language == entry.language
+    assert recipe.model.kind == entry.config.model_dump()["kind"]
+    if entry.weights != "withdrawn":
+        assert (recipe.name, recipe.license) == (entry.name, entry.licence)
+        no_dropout = {"dropout": 0.0, "attention_dropout": 0.0}
+        assert recipe.model.replace(**no_dropout) == entry.config
