@@ -26,7 +26,15 @@ transformers = pytest.importorskip("transformers")
 
 V, T = 97, 20
 SMALL = GPTConfig(
-    vocab_size=V, n_ctx=32, n_embd=24, n_layer=3, n_head=4, n_inner=60, norm="pre", dropout=0.1
+    vocab_size=V,
+    n_ctx=32,
+    n_embd=24,
+    n_layer=3,
+    n_head=4,
+    n_inner=60,
+    norm="pre",
+    dropout=0.2,
+    attention_dropout=0.05,
 )
 
 

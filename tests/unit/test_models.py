@@ -299,8 +299,9 @@ def test_gradients_of_single_samples_are_those_of_batches_of_one(name: str) -> N
             close(gradients[key][row], parameter.grad, rtol=1e-3, atol=1e-5, msg=key)
 
 
-def test_dropout_acts_in_training_only(name: str) -> None:
-    model, plain = make(name, dropout=0.5), make(name)
+@pytest.mark.parametrize("option", ["dropout", "attention_dropout"])
+def test_dropout_acts_in_training_only(name: str, option: str) -> None:
+    model, plain = make(name, **{option: 0.5}), make(name)
     plain.load_state_dict(model.state_dict())
 
     def seeded(each: Model) -> Tensor:

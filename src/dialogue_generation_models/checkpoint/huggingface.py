@@ -142,6 +142,7 @@ def _config_from(config_json: Mapping[str, Any]) -> GPTConfig:
         n_inner=given("n_inner", 4 * config_json["n_embd"]),
         norm="pre",
         dropout=given("resid_pdrop", 0.1),
+        attention_dropout=given("attn_pdrop", 0.1),
         pad_id=given("pad_token_id", eos_id),
         unk_id=given("unk_token_id", eos_id),
         bos_id=given("bos_token_id", eos_id),
