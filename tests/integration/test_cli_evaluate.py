@@ -105,6 +105,39 @@ def test_missing_data_and_missing_model(
     assert not (tmp_path / "out").exists()
 
 
+def test_recipe_says_what_is_evaluated(
+    model_folder: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        f"""
+        name = "tiny"
+        language = "ko"
+        license = "MIT"
+        data_root = {json.dumps(str(talk.parent))}
+        validation_percent = 30.0
+        sample_contexts = [["안녕"]]
+        tokenizer = {{ sources = ["talk.jsonl"] }}
+        model = {{ kind = "gpt", vocab_size = 362, n_embd = 4, n_layer = 1, n_head = 1, n_inner = 4 }}
+
+        [[stages]]
+        name = "talk"
+        objective = "dialogue"
+        sources = [{{ path = "talk.jsonl", license = "MIT" }}]
+        steps = 1
+        batch_size = 1
+        learning_rate = 1.0
+        """,
+        encoding="utf-8",
+    )
+    arguments = ["--model", str(model_folder), "--recipe", str(recipe), "-o", str(tmp_path)]
+    assert main(["evaluate", *arguments, "--ranked", "0", "--generated", "0", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert 5 < record["exchanges"] < 35
+    assert record["trigram"]["tokens"] == record["perplexity"]["tokens"]
+    assert [sample["context"] for sample in record["samples"]] == [["안녕"]]
+
+
 def test_wrong_usage(
     model_folder: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,7 +145,7 @@ def test_wrong_usage(
     assert main([*arguments, "--train", str(talk), "--held-out", "5"]) == 2
     assert "not both" in capsys.readouterr().err
     assert main([*arguments, "--recipe", str(talk)]) == 2
-    assert "either --data" in capsys.readouterr().err
+    assert "--recipe alone" in capsys.readouterr().err
     assert main([*arguments, "--limit", "-1"]) == 2
     assert "--limit" in capsys.readouterr().err
     taken = tmp_path / "taken"

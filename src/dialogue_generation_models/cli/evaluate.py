@@ -79,7 +79,10 @@ def evaluate(
             data, train=train or [], held_out=held_out, speaker=speaker, contexts=contexts
         )
     else:
-        raise UsageError("Give either --data, with --train, --held-out and --speaker, or --recipe.")
+        raise UsageError(
+            "Give either --recipe alone, or --data, which goes with --train, --held-out, --speaker "
+            "and --contexts."
+        )
     subject = Subject.load(model, device=device)
     _make_folder(output)
     with show_progress() as track:
