@@ -123,6 +123,7 @@ class Terminal:
             **os.environ,
             "TERM": "xterm",
             "PROMPT_TOOLKIT_NO_CPR": "1",
+            "OMP_NUM_THREADS": "1",  # threads that wait for each other are slow on a busy machine
             "LC_ALL": "C",
             "HOME": "/nonexistent",
         }
@@ -179,8 +180,11 @@ def test_a_session_on_a_terminal(tiny_folder: Path, tmp_path: Path) -> None:
         terminal.wait_for("score")
         terminal.send("/save talk.jsonl\r")
         terminal.wait_for("Saved 2 turns to talk.jsonl.")
+        # Control keys mean something else until the prompt is there.
+        terminal.wait_for("› ")
         terminal.send("\x03")
         terminal.wait_for("Ctrl+D or /quit leaves.")
+        terminal.wait_for("› ")
         terminal.send("\x04")
         assert terminal.process.wait(60) == 0
     finally:

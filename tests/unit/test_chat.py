@@ -234,10 +234,10 @@ def test_without_a_tokenizer_the_model_still_takes_ids(tiny_gpt: GPT) -> None:
 
 
 def test_sessions_on_one_bot_do_not_see_each_other(bot: Chatbot) -> None:
-    histories = [[f"비밀 {name}", *TURNS[: name % 3 + 1]] for name in range(8)]
+    histories = [[f"비밀 {name}", *TURNS[: name % 3 + 1]] for name in range(6)]
     alone = [bot.reply(history, seed=2) for history in histories]
     with ThreadPoolExecutor(4) as threads:
-        for _ in range(3):
+        for _ in range(2):
             assert list(threads.map(lambda h: bot.reply(h, seed=2), histories)) == alone
 
 

@@ -159,7 +159,7 @@ class Conversation:
             self._view.note("Stopped before a reply; the dialogue is as it was.")
             return None
         seconds = time.perf_counter() - started
-        self._speed = f"{tokens} tokens in {seconds:.2f} s, {tokens / seconds:.0f} tokens/s"
+        self._speed = f"{tokens / seconds:.1f} tokens/s ({tokens} in {seconds:.2f} s)"
         if is_blank(text):
             self._view.note("The model answered with nothing; /retry draws again.")
         return text
