@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 MODEL ?= gpt-mini-ko
 
-.PHONY: chat test check format bench clean
+.PHONY: chat test check format docs lowest bench clean
 
 chat: $(VENV)/.installed
 	@$(BIN)/dgm chat --model $(MODEL)
@@ -23,6 +23,14 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python docs/generate_help.py
+
+lowest: constraints-lowest.txt
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet -c constraints-lowest.txt -e ".[data]" pytest
+	$(VENV)-lowest/bin/python -m pytest tests/unit/test_imports.py
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/sampling.py

@@ -143,6 +143,9 @@ def segment_positions(segment_ids: Tensor) -> Tensor:
 def initialize_weights(model: nn.Module, n_residual: int) -> None:
     """Draw fresh weights from N(0, 0.02²), biases 0 (GPT-2, section 2.3).
 
+    Wide embeddings are drawn smaller: the head is tied to them, and a post-norm model would begin by
+    repeating each token, at a loss far above ln V.
+
     Args:
         model: the model whose linear layers and embeddings are drawn anew.
         n_residual: sublayers added to the residual stream; their last layers start smaller by
@@ -150,7 +153,7 @@ def initialize_weights(model: nn.Module, n_residual: int) -> None:
     """
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Embedding):
-            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.normal_(layer.weight, std=min(0.02, 8 / layer.embedding_dim))
         elif isinstance(layer, nn.Linear):
             is_last = name.endswith((".output", ".down"))
             nn.init.normal_(layer.weight, std=0.02 / math.sqrt(n_residual if is_last else 1))
