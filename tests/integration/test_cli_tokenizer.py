@@ -37,13 +37,13 @@ def test_a_tokenizer_from_all_kinds_of_input(
     inputs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert main(["tokenizer", "train", *inputs, "-o", str(out), "--vocab-size", "350"]) == 0
-    assert "350 pieces" in capsys.readouterr().out
+    assert main(["tokenizer", "train", *inputs, "-o", str(out), "--vocab-size", "334"]) == 0
+    assert "334 pieces" in capsys.readouterr().out
     tokenizer = Tokenizer.from_file(out / "tokenizer.model")
-    assert tokenizer.vocab_size == 350
+    assert tokenizer.vocab_size == 334
     assert tokenizer.decode(tokenizer.encode("오늘 영화 볼래? 🙂")) == "오늘 영화 볼래? 🙂"
     settings = json.loads((out / "tokenizer.json").read_text(encoding="utf-8"))
-    assert settings["vocab_size"] == 350
+    assert settings["vocab_size"] == 334
     assert settings["inputs"] == ["a.txt", "b.jsonl", "c.jsonl"]
 
 
@@ -51,17 +51,17 @@ def test_the_result_for_programs_and_training_anew(
     inputs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    for size in (340, 350):
+    for size in (332, 334):
         command = ["tokenizer", "train", *inputs, "-o", str(out), "-n", str(size), "--json"]
         assert main(command) == 0
         assert json.loads(capsys.readouterr().out)["vocab_size"] == size
-    assert Tokenizer.from_file(out / "tokenizer.model").vocab_size == 350
+    assert Tokenizer.from_file(out / "tokenizer.model").vocab_size == 334
 
 
 def test_only_so_many_lines_are_read(inputs: list[str], tmp_path: Path) -> None:
     with Path(inputs[1]).open("a", encoding="utf-8") as file:
         file.write("\nthis line is not JSON")
-    command = ["tokenizer", "train", inputs[1], "-n", "340"]
+    command = ["tokenizer", "train", inputs[1], "-n", "334"]
     assert main([*command, "-o", str(tmp_path / "x")]) == 1
     assert not (tmp_path / "x").exists()
     assert main([*command, "-o", str(tmp_path / "y"), "--max-lines", str(len(TEXTS))]) == 0
@@ -82,5 +82,5 @@ def test_an_impossible_size_is_one_sentence(
 
 def test_other_peoples_folders_are_left_alone(inputs: list[str], tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
-    assert main(["tokenizer", "train", *inputs, "-o", str(tmp_path), "-n", "350"]) == 1
+    assert main(["tokenizer", "train", *inputs, "-o", str(tmp_path), "-n", "334"]) == 1
     assert sorted(tmp_path.iterdir()) == before

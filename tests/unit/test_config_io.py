@@ -156,11 +156,20 @@ def test_overrides_are_toml_or_else_text() -> None:
     assert data == {"a": {"b": 1, "kept": True}}
 
 
+def test_overrides_reach_into_lists() -> None:
+    data = {"stages": [{"steps": 1}, {"steps": 2}], "turns": [["a"], ["b"]]}
+    changed = apply_overrides(data, ["stages.1.steps=9", "turns.0.0=c", "turns.1=[]"])
+    assert changed == {"stages": [{"steps": 1}, {"steps": 9}], "turns": [["c"], []]}
+    assert data["stages"][1] == {"steps": 2}
+
+
 def test_an_override_sets_one_value_only() -> None:
     assert apply_overrides({}, ["a=1\nb = 2"]) == {"a": "1\nb = 2"}
 
 
-@pytest.mark.parametrize("override", ["", "a", "=1", "a..b=1", ".a=1", "a.b.c=1"])
+@pytest.mark.parametrize(
+    "override", ["", "a", "=1", "a..b=1", ".a=1", "a.b.c=1", "l.2=1", "l.-1=1", "l.x.y=1"]
+)
 def test_impossible_overrides_are_refused(override: str) -> None:
     with pytest.raises(OptionError, match="--set"):
-        apply_overrides({"a": {"b": 1}}, [override])
+        apply_overrides({"a": {"b": 1}, "l": [1, 2]}, [override])

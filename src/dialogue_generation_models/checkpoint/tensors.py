@@ -80,7 +80,7 @@ def build_empty(config: ModelConfig, n_tensors: int, source: str = "The file") -
     Raises:
         CheckpointError: the configuration cannot belong to so few tensors, or is impossible.
     """
-    n_layers = sum(v for name, v in config.model_dump().items() if name.endswith("n_layer"))
+    n_layers = sum(v for name, v in config.model_dump().items() if name.endswith("_layer"))
     if n_layers > n_tensors:
         raise CheckpointError(
             f"{source} has {n_tensors} tensors, too few for the {n_layers} layers of the "

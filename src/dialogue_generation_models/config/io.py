@@ -85,12 +85,13 @@ def read_config_file(path: Path) -> dict[str, Any]:
 
 
 def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Set values by their dotted names, as in `--set optimizer.beta1=0.9`; the input stays as it is.
+    """Set values by their dotted names, as in `--set stages.0.steps=100`; the input stays as it is.
 
-    A value is read as TOML; what is not TOML is taken as text, so quotes may be left out.
+    A number in a name counts the entries of a list from 0. A value is read as TOML; what is not TOML
+    is taken as text, so quotes may be left out.
 
     Raises:
-        OptionError: an override has no name or no `=`, or goes through something that is no table.
+        OptionError: an override has no name or no `=`, or its name leads nowhere.
     """
     result = copy.deepcopy(dict(data))
     for override in overrides:
@@ -98,12 +99,12 @@ def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
         path = [part.strip() for part in name.split(".")]
         if not equals or not all(path):
             raise OptionError(f"Cannot read --set {override!r}; write it as name.field=value.")
-        table = result
+        place: Any = result
         for part in path[:-1]:
-            table = table.setdefault(part, {})
-            if not isinstance(table, dict):
-                raise OptionError(f"--set {name.strip()}: '{part}' is a value and has no fields.")
-        table[path[-1]] = _parse_value(value)
+            is_table = isinstance(place, dict)
+            place = place.setdefault(part, {}) if is_table else place[_index(place, part, name)]
+        last = path[-1]
+        place[last if isinstance(place, dict) else _index(place, last, name)] = _parse_value(value)
     return result
 
 
@@ -148,6 +149,15 @@ def read_model_config(path: Path) -> ModelConfig:
         return read(data)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _index(place: Any, part: str, name: str) -> int:
+    """Where in a list a part of an override's name points."""
+    if not isinstance(place, list):
+        raise OptionError(f"--set {name.strip()}: '{part}' is a field of something without fields.")
+    if not part.isdecimal() or int(part) >= len(place):
+        raise OptionError(f"--set {name.strip()}: '{part}' must be a number below {len(place)}.")
+    return int(part)
 
 
 def _parse_value(text: str) -> Any:
