@@ -69,7 +69,7 @@ class DecodingConfig(Config):
     @model_validator(mode="after")
     def _options_fit_together(self) -> Self:
         if self.min_tokens > self.max_tokens:
-            raise ValueError("min_tokens must not exceed max_tokens")
+            raise ValueError("the option min_tokens must not exceed max_tokens")
         limit = {
             "beam": self.num_beams,
             "diverse_beam": self.num_beams,
@@ -77,9 +77,9 @@ class DecodingConfig(Config):
             "greedy": 1,
         }.get(self.strategy)
         if limit is not None and self.num_return > limit:
-            raise ValueError(f"num_return must be at most {limit} with strategy {self.strategy}")
+            raise ValueError(f"the option num_return must be at most {limit} with strategy {self.strategy}")
         if self.num_beams % self.num_beam_groups:
-            raise ValueError("num_beam_groups must divide num_beams")
+            raise ValueError("the option num_beam_groups must divide num_beams")
         return self
 
 

@@ -66,7 +66,10 @@ class Beam:
     """At most `width`, best first."""
 
     def advance(self, moves: Sequence[Move], eos_id: int) -> list[Move]:
-        """Make these moves, best first; return those that lead to the new live hypotheses."""
+        """Make the moves, best first; return those that do not end a reply.
+
+        They lead to the new live hypotheses, unless the beam is over and none is live any more.
+        """
         before, self.live = self.live, []
         kept: list[Move] = []
         for rank, move in enumerate(moves):
@@ -84,7 +87,7 @@ class Beam:
             self.live = []
         elif self.live and self._is_done():
             self.live = []
-        return kept[: len(self.live)]
+        return kept
 
     def _finish(self, hypothesis: Hypothesis, reason: FinishReason) -> None:
         score = self._worth(hypothesis, reason == "end")
@@ -147,10 +150,11 @@ class BeamSearch:
                 continue
             costs = chosen.setdefault(beam.prompt, Counter())
             moves = self._best_moves(beam, scores[own], logp[own], costs)
-            kept = beam.advance(moves, self._eos_id)
-            costs.update(move.token for move in kept)
-            places += [own.start + move.parent for move in kept]
-            tokens += [move.token for move in kept]
+            made = beam.advance(moves, self._eos_id)
+            costs.update(move.token for move in made)
+            if beam.live:
+                places += [own.start + move.parent for move in made]
+                tokens += [move.token for move in made]
             first = own.stop
         keep = torch.tensor(places, dtype=torch.long, device=logits.device)
         next_ids = torch.tensor(tokens, dtype=torch.long, device=logits.device)
