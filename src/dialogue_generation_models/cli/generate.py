@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,12 +22,11 @@ from .options import (
     TopPOption,
     gather,
 )
+from .progress import show_count
 from .replies_file import RepliesFile, check_output, fingerprint, format_line
 
 if TYPE_CHECKING:
     from ..chat import Chatbot
-
-_SECONDS_BETWEEN_NOTES = 10
 
 app = typer.Typer(add_completion=False)
 
@@ -138,7 +136,7 @@ def _write(file: RepliesFile, lines: Iterable[str], total: int) -> None:
     if file.done:
         print(f"Going on after line {file.done} of {total}.", file=sys.stderr)
     try:
-        for line in track(lines, total, file.done):
+        for line in show_count(lines, total, file.done):
             file.append(line)
     except KeyboardInterrupt:
         print(
@@ -147,24 +145,3 @@ def _write(file: RepliesFile, lines: Iterable[str], total: int) -> None:
         )
         raise
     file.finish()
-
-
-def track(lines: Iterable[str], total: int, done: int) -> Iterator[str]:
-    """Pass lines on; on the error stream draw a bar on a terminal, else say now and then how far it is."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("", total=total, completed=done)
-            for line in lines:
-                yield line
-                bar.advance(task)
-        return
-    told = time.monotonic()
-    for number, line in enumerate(lines, start=done + 1):
-        yield line
-        if time.monotonic() - told >= _SECONDS_BETWEEN_NOTES:
-            told = time.monotonic()
-            print(f"{number} of {total}", file=sys.stderr, flush=True)

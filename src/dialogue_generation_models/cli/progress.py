@@ -1,14 +1,18 @@
-"""Bars for the measures of a model, shared by the commands that take them."""
+"""Bars on a terminal and plain lines elsewhere, always on the error stream."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..evaluation.measure import Track
+
+
+_SECONDS_BETWEEN_NOTES = 10
 
 
 @contextmanager
@@ -32,3 +36,24 @@ def show_progress() -> Iterator[Track]:
             return lambda done: bars.advance(task, done)
 
         yield draw
+
+
+def show_count(lines: Iterable[str], total: int, done: int) -> Iterator[str]:
+    """Pass lines on; on the error stream draw a bar on a terminal, else say now and then how far it is."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("", total=total, completed=done)
+            for line in lines:
+                yield line
+                bar.advance(task)
+        return
+    told = time.monotonic()
+    for number, line in enumerate(lines, start=done + 1):
+        yield line
+        if time.monotonic() - told >= _SECONDS_BETWEEN_NOTES:
+            told = time.monotonic()
+            print(f"{number} of {total}", file=sys.stderr, flush=True)
