@@ -245,6 +245,8 @@ def test_the_rate_warms_up_and_falls() -> None:
     assert max(rates) == rates[9] == rates[10] == pytest.approx(1e-2)
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] == pytest.approx(1e-3, rel=0.05)
+    early = stage.replace(steps=40, schedule_steps=100)
+    assert [learning_rate(early, step) for step in range(40)] == rates[:40]
 
 
 @pytest.fixture

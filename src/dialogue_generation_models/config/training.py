@@ -55,6 +55,8 @@ class StageConfig(Config):
     """Highest rate: reached after the warm-up, then a cosine to `final_rate` of it."""
     warmup_steps: Annotated[int, Field(ge=0)] = 100
     """Steps over which the rate grows from 0."""
+    schedule_steps: Size | None = None
+    """Steps over which the rate falls, if the stage is to end earlier on it; by default `steps`."""
     final_rate: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
     """What part of the highest rate is left at the end."""
 

@@ -24,6 +24,7 @@ def learning_rate(stage: StageConfig, step: int) -> float:
     """Return the rate of a stage's step: linear warm-up, then half a cosine down to `final_rate`."""
     if step < stage.warmup_steps:
         return stage.learning_rate * (step + 1) / stage.warmup_steps
-    progress = (step - stage.warmup_steps) / max(1, stage.steps - stage.warmup_steps)
+    falling_steps = (stage.schedule_steps or stage.steps) - stage.warmup_steps
+    progress = min(1.0, (step - stage.warmup_steps) / max(1, falling_steps))
     falling = 0.5 * (1.0 + math.cos(math.pi * progress))
     return stage.learning_rate * (stage.final_rate + (1.0 - stage.final_rate) * falling)
