@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dialogue_generation_models.checkpoint.huggingface import from_huggingface
+from dialogue_generation_models.checkpoint.huggingface import to_huggingface
 from dialogue_generation_models.config.decoding import DecodingConfig
 from dialogue_generation_models.config.model import GPTConfig
 from dialogue_generation_models.decoding import logits as ours
@@ -26,44 +26,36 @@ processors = pytest.importorskip("transformers.generation.logits_process")
 
 V = 80
 EOS = 3
-CONFIG = GPTConfig(
-    vocab_size=V, n_ctx=48, n_embd=32, n_layer=2, n_head=4, n_inner=64, norm="pre"
-)
+CONFIG = GPTConfig(vocab_size=V, n_ctx=48, n_embd=32, n_layer=2, n_head=4, n_inner=64, norm="pre")
 RESERVED = CONFIG.reply_only_ids
 PROMPTS = [[2, 10, 11, 4], [2, 30, 31, 32, 33, 34, 35, 4], [2, 50, 4]]
 
 
 @pytest.fixture(scope="module")
-def theirs() -> Any:
+def engine() -> TorchEngine:
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        model = transformers.GPT2LMHeadModel(
-            transformers.GPT2Config(
-                vocab_size=V,
-                n_positions=48,
-                n_embd=32,
-                n_layer=2,
-                n_head=4,
-                n_inner=64,
-                bos_token_id=2,
-                eos_token_id=EOS,
-                pad_token_id=0,
-            )
-        ).eval()
+        model = GPT(CONFIG)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.3)
-            # An end that is likely enough to come, at many lengths.
-            model.transformer.wte.weight[EOS] *= 2.0
-    return model
+            # Lift the end token's logit by 1, so that some replies end and some do not.
+            bias = model.final_norm.bias
+            model.token_embedding.weight[EOS] += bias / bias.square().sum()
+    return TorchEngine(model)
 
 
 @pytest.fixture(scope="module")
-def engine(theirs: Any) -> TorchEngine:
-    config, state = from_huggingface(theirs.state_dict(), theirs.config.to_dict())
-    model = GPT(config)
-    model.load_state_dict(state)
-    return TorchEngine(model)
+def theirs(engine: TorchEngine) -> Any:
+    assert isinstance(engine.model, GPT)
+    state, config = to_huggingface(engine.model)
+    config.pop("architectures")
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**config)).eval()
+    missing, surplus = model.load_state_dict(state, strict=False)
+    assert missing in ([], ["lm_head.weight"])
+    assert surplus == []
+    model.tie_weights()
+    return model
 
 
 def their_replies(model: Any, prompt: list[int], **options: Any) -> list[list[int]]:
@@ -94,7 +86,9 @@ RULES: list[tuple[dict[str, Any], dict[str, Any]]] = [
 def test_greedy_token_for_token(
     engine: TorchEngine, theirs: Any, our_rules: dict[str, Any], their_rules: dict[str, Any]
 ) -> None:
-    options = DecodingConfig(**{"strategy": "greedy", "max_tokens": 20, "min_tokens": 0, **our_rules})
+    options = DecodingConfig(
+        **{"strategy": "greedy", "max_tokens": 20, "min_tokens": 0, **our_rules}
+    )
     found = generate(engine, CONFIG, PROMPTS, options)
     for prompt, [candidate] in zip(PROMPTS, found, strict=True):
         assert [candidate.ids] == their_replies(theirs, prompt, **their_rules)
@@ -176,7 +170,9 @@ def test_top_k(seed: int, spread: float, k: int) -> None:
 @given(seed=seeds, spread=spreads, p=shares)
 def test_top_p(seed: int, spread: float, p: float) -> None:
     logits = random_logits(seed, spread)
-    assert_same(ours.keep_top_p(logits, p), processors.TopPLogitsWarper(p)(None, logits), on_the_edge=1)
+    assert_same(
+        ours.keep_top_p(logits, p), processors.TopPLogitsWarper(p)(None, logits), on_the_edge=1
+    )
 
 
 @settings(deadline=None, max_examples=40)

@@ -105,9 +105,7 @@ def test_ngram_rule_bans_exactly_what_would_repeat(rows: list[list[int]], size: 
     for row, ids in zip(rows, allowed, strict=True):
         seen = {tuple(row[i : i + size]) for i in range(len(row) - size + 1)}
         begun = row[len(row) - size + 1 :] if len(row) >= size - 1 else None
-        repeats = {
-            token for token in range(4) if begun is not None and (*begun, token) in seen
-        }
+        repeats = {token for token in range(4) if begun is not None and (*begun, token) in seen}
         assert ids == set(range(4)) - repeats
 
 
