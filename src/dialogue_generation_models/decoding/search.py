@@ -61,7 +61,7 @@ def run(
     session, logits = engine.prefill(prompts, max_tokens)
     while True:
         logits = logits.float()
-        if logits.amax().isnan():
+        if not logits.amax().isfinite():
             raise CheckpointError(
                 "The model's output is not a number; its weights are damaged, or need another precision."
             )
