@@ -59,6 +59,11 @@ def test_broken_bytes_become_a_replacement_character(tiny_tokenizer: Tokenizer) 
     assert tiny_tokenizer.decode([first_byte_of_an_emoji]) == "\ufffd"
 
 
+def test_ids_beyond_the_tokenizer_give_nothing(tiny_tokenizer: Tokenizer) -> None:
+    ids = tiny_tokenizer.encode("안녕")
+    assert tiny_tokenizer.decode([*ids, tiny_tokenizer.vocab_size, 10**6]) == "안녕"
+
+
 def test_lone_surrogate_is_refused(tiny_tokenizer: Tokenizer) -> None:
     with pytest.raises(InputTextError, match="surrogate"):
         tiny_tokenizer.encode("a\ud800b")

@@ -176,7 +176,7 @@ def _mini(name: str) -> ModelEntry:
         size="mini",
         parameters=13_890_816 if is_gpt else 16_259_328,
         corpus=_OPEN,
-        licence="CC-BY-SA-4.0",
+        licence="Apache-2.0",
         weights="bundled" if is_bundled else "train",
         config=config,
         recipe=f"recipes/{name}.toml",

@@ -49,5 +49,6 @@ def describe(error: ValidationError) -> str:
         return f"The field '{name}' is missing; add it."
     reason = first["msg"].removeprefix("Value error, ").rstrip(".")
     if not name:
-        return f"{reason[:1].upper()}{reason[1:]}."
+        # A sentence of our own; it may begin with the name of a field, which is not capitalised.
+        return f"{reason}." if "_" in reason.split()[0] else f"{reason[:1].upper()}{reason[1:]}."
     return f"Illegal value for '{name}': {reason[:1].lower()}{reason[1:]}."

@@ -87,7 +87,7 @@ class CardFacts:
     language: str
     """ISO 639-1, such as `ko`."""
     licence: str
-    """SPDX name of the weights' licence, such as `CC-BY-SA-4.0`."""
+    """SPDX name of the weights' licence, such as `Apache-2.0`."""
     architecture: str
     """In words: kind, layers, width, heads, positions."""
     parameters: int
@@ -184,7 +184,8 @@ def _data(facts: CardFacts) -> str:
         (source.name, source.use, f"{source.lines:,}" if source.lines else "", source.licence)
         for source in facts.data
     ]
-    return "## Data\n\n" + _table(("data set", "used for", "lines", "licence"), rows)
+    table = _table(("data set", "used for", "lines", "licence"), rows)
+    return f"## Data\n\nThe data sets keep their own licences.\n\n{table}"
 
 
 def _training(training: TrainingFacts) -> str:

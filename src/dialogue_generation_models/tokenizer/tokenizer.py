@@ -126,7 +126,8 @@ class StreamDecoder:
             self._pending += bytes([self._byte_of[token_id]])
             return self._take_complete()
         text = self.finish()
-        if token_id in self._special_ids:
+        # A model's vocabulary may be padded to more ids than its tokenizer has pieces.
+        if token_id in self._special_ids or token_id >= self._processor.GetPieceSize():
             return text
         if self._processor.IsUnknown(token_id):
             return text + "\ufffd"
