@@ -321,6 +321,24 @@ def test_a_folder_of_another_recipe_is_refused(talk: Path, tmp_path: Path) -> No
             run(recipe.replace(seed=1), tmp_path / "run", device="cpu", console=Console(file=out))
 
 
+def test_data_that_changed_is_refused(talk: Path, tmp_path: Path) -> None:
+    from rich.console import Console
+
+    recipe = run_recipe(talk, GPT)
+    with (tmp_path / "out").open("w") as out:
+        run(recipe, tmp_path / "run", device="cpu", console=Console(file=out))
+        with (talk / "talk.jsonl").open("a", encoding="utf-8") as file:
+            file.write("\n")
+        with pytest.raises(TrainingError, match=r"changed since the run began \(talk\.jsonl\)"):
+            run(recipe, tmp_path / "run", device="cpu", console=Console(file=out))
+
+
+def test_text_stages_show_nothing_that_is_held_out() -> None:
+    text, dialogue = make_recipe(steps=(1, 1)).stages
+    with pytest.raises(ConfigError, match="held out"):
+        make_recipe(stages=[text.replace(objective="text").model_dump(), dialogue.model_dump()])
+
+
 def test_missing_sources_are_named(tmp_path: Path) -> None:
     from rich.console import Console
 

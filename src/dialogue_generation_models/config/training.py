@@ -104,7 +104,15 @@ class Recipe(Config):
     """Parts of the training, in order."""
 
     @model_validator(mode="after")
-    def _text_needs_gpt(self) -> Self:
-        if self.model.kind != "gpt" and any(stage.objective == "text" for stage in self.stages):
+    def _text_is_for_gpt_and_not_held_out(self) -> Self:
+        texts = [stage for stage in self.stages if stage.objective == "text"]
+        if texts and self.model.kind != "gpt":
             raise ValueError("an encoder-decoder learns from dialogue; remove the text stages")
+        validated = {source.path for source in self.stages[-1].sources}
+        for path in (source.path for stage in texts for source in stage.sources):
+            if path in validated:
+                raise ValueError(
+                    f"a text stage would show the dialogues that are held out of {path}; "
+                    "leave it to the dialogue stages"
+                )
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -93,47 +93,48 @@ class Corpus:
         self, config: StageConfig, tokenizer: Tokenizer, held_out: Sequence[Dialogue]
     ) -> Stage:
         """Make a stage's batches."""
-        recipe, model = self._recipe, self._recipe.model
         if config.objective == "text":
-            assert isinstance(model, GPTConfig), "the recipe's validator keeps text for GPT"
-            samples = [
-                sample
-                for source in config.sources
-                for sample in list(text_samples(self._texts(source), tokenizer, model))
-                * source.repeat
-            ]
-            return Stage(config, PackedRows(samples, model, config.batch_size, recipe.seed))
-        dialogues = [
-            dialogue
-            for source in config.sources
-            for dialogue in list(
-                tokenize_dialogues(
-                    self.training_dialogues(source, held_out),
-                    tokenizer,
-                    max_turn_tokens=max_turn_tokens(model),
-                    reply_speaker=source.reply_speaker,
-                )
-            )
-            * source.repeat
-        ]
+            return Stage(config, self._text_batches(config, tokenizer))
+        dialogues: list[TokenizedDialogue] = []
+        for source in config.sources:
+            learnt = self.training_dialogues(source, held_out)
+            dialogues += list(self._tokenize(learnt, source, tokenizer)) * source.repeat
         if not dialogues:
             raise DataError(
                 f"The stage '{config.name}' has no dialogue to learn from; add sources."
             )
         return Stage(config, self._batches(dialogues, config.batch_size))
 
-    def validation(self, tokenizer: Tokenizer, held_out: Sequence[Dialogue]) -> list[Batch]:
+    def validation(self, tokenizer: Tokenizer) -> list[Batch]:
         """Make the validation batches, with all context and the same in every run."""
-        model = self._recipe.model
-        dialogues = list(
-            tokenize_dialogues(held_out, tokenizer, max_turn_tokens=max_turn_tokens(model))
-        )
+        stage = self._recipe.stages[-1]
+        dialogues: list[TokenizedDialogue] = []
+        for source in stage.sources:
+            held_out = filter(self._is_held_out, self._dialogues(source))
+            dialogues += self._tokenize(held_out, source, tokenizer)
         if not dialogues:
             raise DataError("No dialogue is held out for validation; raise validation_percent.")
-        batch_size = self._recipe.stages[-1].batch_size
-        batches = self._batches(dialogues, batch_size, vary_context=False)
+        batches = self._batches(dialogues, stage.batch_size, vary_context=False)
         count = min(batches.batches_per_epoch, _MAX_VALIDATION_BATCHES)
         return [batches.batch(number) for number in range(count)]
+
+    def _text_batches(self, config: StageConfig, tokenizer: Tokenizer) -> Batches:
+        recipe, model = self._recipe, self._recipe.model
+        assert isinstance(model, GPTConfig), "the recipe's validator keeps text for GPT"
+        samples: list[Sample] = []
+        for source in config.sources:
+            samples += list(text_samples(self._texts(source), tokenizer, model)) * source.repeat
+        return PackedRows(samples, model, config.batch_size, recipe.seed)
+
+    def _tokenize(
+        self, dialogues: Iterable[Dialogue], source: SourceConfig, tokenizer: Tokenizer
+    ) -> Iterator[TokenizedDialogue]:
+        return tokenize_dialogues(
+            dialogues,
+            tokenizer,
+            max_turn_tokens=max_turn_tokens(self._recipe.model),
+            reply_speaker=source.reply_speaker,
+        )
 
     def _batches(
         self, dialogues: Sequence[TokenizedDialogue], batch_size: int, *, vary_context: bool = True

@@ -22,7 +22,7 @@ _MEMORY = 0.95  # of the running averages
 class RunView:
     """Shows loss, speed and time left; use it as a context manager."""
 
-    def __init__(self, recipe: Recipe, log: Path, console: Console, done: int = 0) -> None:
+    def __init__(self, recipe: Recipe, log: Path, console: Console) -> None:
         self._steps = sum(stage.steps for stage in recipe.stages)
         self._console = console
         self._log = log
@@ -39,7 +39,7 @@ class RunView:
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("training", total=self._steps, completed=done, figures="")
+        self._task = self._bar.add_task("training", total=self._steps, figures="")
 
     def __enter__(self) -> RunView:
         self._bar.start()

@@ -53,10 +53,10 @@ def run(recipe: Recipe, folder: Path, *, device: str, console: Console) -> Progr
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, recipe)
     tokenizer = _tokenizer(corpus, folder, console)
-    write_json(folder / DATA, [asdict(facts) for facts in corpus.facts()])
+    _check_data(folder, corpus)
     console.print("Tokenising the data ...")
     held_out = corpus.held_out()
-    validation = corpus.validation(tokenizer, held_out)
+    validation = corpus.validation(tokenizer)
     stages = [corpus.stage(stage, tokenizer, held_out) for stage in recipe.stages]
     for stage in stages:
         epochs = stage.config.steps / stage.batches.batches_per_epoch
@@ -117,6 +117,22 @@ def _claim(folder: Path, recipe: Recipe) -> None:
         raise TrainingError(
             f"{folder} holds a run with another recipe (changed: {', '.join(changed)}); "
             "give a new folder with -o, or put the recipe back."
+        )
+
+
+def _check_data(folder: Path, corpus: Corpus) -> None:
+    """Write down what the run learns from, or make sure that it is what the run began with."""
+    path = folder / DATA
+    facts = [asdict(facts) for facts in corpus.facts()]
+    if not path.exists():
+        write_json(path, facts)
+        return
+    before = {fact["path"]: fact["sha256"] for fact in json.loads(path.read_text(encoding="utf-8"))}
+    changed = [fact["path"] for fact in facts if before.get(fact["path"]) != fact["sha256"]]
+    if changed:
+        raise TrainingError(
+            f"The data of {folder} changed since the run began ({', '.join(changed)}); "
+            "put it back, or give a new folder with -o."
         )
 
 
