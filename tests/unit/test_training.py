@@ -339,6 +339,13 @@ def test_text_stages_show_nothing_that_is_held_out() -> None:
         make_recipe(stages=[text.replace(objective="text").model_dump(), dialogue.model_dump()])
 
 
+def test_replies_are_held_out_of_every_dialogue_stage() -> None:
+    one, two = make_recipe(steps=(1, 1)).stages
+    other = [{"path": "other.jsonl", "license": "MIT"}]
+    recipe = make_recipe(stages=[one.model_dump(), {**two.model_dump(), "sources": other}])
+    assert [source.path for source in recipe.dialogue_sources] == ["talk.jsonl", "other.jsonl"]
+
+
 def test_missing_sources_are_named(tmp_path: Path) -> None:
     from rich.console import Console
 

@@ -103,12 +103,18 @@ class Recipe(Config):
     stages: Annotated[list[StageConfig], Field(min_length=1)]
     """Parts of the training, in order."""
 
+    @property
+    def dialogue_sources(self) -> list[SourceConfig]:
+        """The sources of all dialogue stages, each once: what replies are held out of."""
+        stages = [stage for stage in self.stages if stage.objective == "dialogue"]
+        return list({source.path: source for stage in stages for source in stage.sources}.values())
+
     @model_validator(mode="after")
     def _text_is_for_gpt_and_not_held_out(self) -> Self:
         texts = [stage for stage in self.stages if stage.objective == "text"]
         if texts and self.model.kind != "gpt":
             raise ValueError("an encoder-decoder learns from dialogue; remove the text stages")
-        validated = {source.path for source in self.stages[-1].sources}
+        validated = {source.path for source in self.dialogue_sources}
         for path in (source.path for stage in texts for source in stage.sources):
             if path in validated:
                 raise ValueError(

@@ -75,7 +75,7 @@ def read_material(
 
 
 def recipe_material(recipe: Recipe) -> Material:
-    """Read what a training by this recipe held out, and what its last stage learnt from.
+    """Read what a training by this recipe held out, and what its dialogue stages learnt from.
 
     A source's `limit` and `reply_speaker` hold here too; its `repeat` does not.
 
@@ -85,7 +85,7 @@ def recipe_material(recipe: Recipe) -> Material:
     held_out: list[Dialogue] = []
     learnt: list[tuple[Dialogue, str | None]] = []
     items: list[Exchange] = []
-    sources = recipe.stages[-1].sources
+    sources = recipe.dialogue_sources
     for source in sources:
         file = Path(recipe.data_root) / source.path
         for dialogue in islice(read_dialogues(file), source.limit):

@@ -74,10 +74,10 @@ class Corpus:
         return train_tokenizer(texts, self._recipe.model.vocab_size)
 
     def held_out(self) -> list[Dialogue]:
-        """Return the validation dialogues of the last stage's sources."""
+        """Return the dialogues of all stages that are held out for validation."""
         return [
             dialogue
-            for source in self._recipe.stages[-1].sources
+            for source in self._recipe.dialogue_sources
             for dialogue in self._dialogues(source)
             if self._is_held_out(dialogue)
         ]
@@ -107,14 +107,14 @@ class Corpus:
 
     def validation(self, tokenizer: Tokenizer) -> list[Batch]:
         """Make the validation batches, with all context and the same in every run."""
-        stage = self._recipe.stages[-1]
         dialogues: list[TokenizedDialogue] = []
-        for source in stage.sources:
+        for source in self._recipe.dialogue_sources:
             held_out = filter(self._is_held_out, self._dialogues(source))
             dialogues += self._tokenize(held_out, source, tokenizer)
         if not dialogues:
             raise DataError("No dialogue is held out for validation; raise validation_percent.")
-        batches = self._batches(dialogues, stage.batch_size, vary_context=False)
+        batch_size = self._recipe.stages[-1].batch_size
+        batches = self._batches(dialogues, batch_size, vary_context=False)
         count = min(batches.batches_per_epoch, _MAX_VALIDATION_BATCHES)
         return [batches.batch(number) for number in range(count)]
 
