@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import time
@@ -97,6 +98,7 @@ def measure(rows: int, rounds: int, top_p: float) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "machine": f"{platform.system()} {platform.machine()}",
+        "load_per_core": round(os.getloadavg()[0] / (os.cpu_count() or 1), 1),
         "cases": cases,
     }
 
