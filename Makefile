@@ -33,7 +33,7 @@ lowest: constraints-lowest.txt
 	$(VENV)-lowest/bin/python -m pytest tests/unit/test_imports.py
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/sampling.py
+	$(BIN)/python benchmarks/sampling.py --out benchmarks/results/sampling.json
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -24,6 +24,7 @@ from ..tokenizer.tokenizer import Tokenizer
 Ids: TypeAlias = npt.NDArray[np.int64]
 IGNORED = -100  # the label that cross-entropy skips
 _OPEN_ROWS = 32  # rows that packing tries to fill before it closes the oldest
+_LENGTH_STEP = 16  # rows of pairs are filled up to a multiple of this
 _BUCKET_BATCHES = 50  # batches whose pairs are sorted by length together
 
 
@@ -262,18 +263,26 @@ class ReplyPairs:
             turns = self.dialogues[d].turns
             contexts.append(build_prompt(config, turns[first:turn], config.n_encoder_ctx))
             replies.append(turns[turn])
+        inputs = [[config.bos_id, *reply] for reply in replies]
+        labels = [[*reply, config.eos_id] for reply in replies]
+        room = config.n_ctx - config.n_encoder_ctx
         return Batch(
             {
-                "context_ids": _rectangle(contexts, config.pad_id),
-                "reply_ids": _rectangle([[config.bos_id, *r] for r in replies], config.pad_id),
+                "context_ids": _rectangle(contexts, config.pad_id, config.n_encoder_ctx),
+                "reply_ids": _rectangle(inputs, config.pad_id, room),
             },
-            _rectangle([[*r, config.eos_id] for r in replies], IGNORED),
+            _rectangle(labels, IGNORED, room),
         )
 
 
-def _rectangle(rows: Sequence[Sequence[int]], fill: int) -> Ids:
-    """[B] rows of any lengths → [B, T], filled on the right."""
-    result = np.full((len(rows), max(map(len, rows))), fill, dtype=np.int64)
+def _rectangle(rows: Sequence[Sequence[int]], fill: int, most: int) -> Ids:
+    """[B] rows of any lengths → [B, T], filled on the right, T at most `most`.
+
+    Lengths are few on purpose: processors compile a kernel for each new shape and keep it.
+    """
+    longest = max(map(len, rows))
+    rounded = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
+    result = np.full((len(rows), min(rounded, most)), fill, dtype=np.int64)
     for r, row in enumerate(rows):
         result[r, : len(row)] = row
     return result

@@ -20,7 +20,7 @@ from ..evaluation.measure import Subject, Track, evaluate
 from ..tokenizer.tokenizer import Tokenizer
 from .run import BEST, DATA, LOG, TOKENIZER
 
-EVALUATION = EvaluationConfig(limit=0, ranked=500, generated=300)
+EVALUATION = EvaluationConfig(limit=0, ranked=400, generated=200)
 
 
 def export(recipe: Recipe, run: Path, *, command: str, track: Track) -> Path:
