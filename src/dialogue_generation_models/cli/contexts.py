@@ -68,10 +68,7 @@ def _read(path: Path) -> Iterator[Context]:
     for number, record in read_records(path):
         where = f"{path.name}, line {number}"
         dialogue = _parse(record, where)
-        name = dialogue.id or str(number)
-        if any("\ud800" <= character <= "\udfff" for character in name):
-            raise DataError(f"{where}: 'id' is not valid Unicode (a lone surrogate); correct it.")
-        yield Context(Dialogue(dialogue.turns, name), where)
+        yield Context(Dialogue(dialogue.turns, dialogue.id or str(number)), where)
 
 
 def _parse(record: Mapping[str, Any], where: str) -> Dialogue:

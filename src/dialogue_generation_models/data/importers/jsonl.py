@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from ...dialogue import Dialogue, Turn
 from ...errors import DataError, MissingExtraError
@@ -94,6 +94,8 @@ def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 raise DataError(f"{path.name}, line {number} is not valid JSON; mend it.") from None
             if not isinstance(record, dict):
                 raise DataError(f"{path.name}, line {number} is not a JSON object; mend it.")
+            if "\\u" in line and not _is_unicode(record):
+                raise DataError(f"{path.name}, line {number} holds half a surrogate pair; mend it.")
             yield number, record
 
 
@@ -121,7 +123,54 @@ def _decompressed(file: Any, path: Path) -> Any:
         import zstandard
     except ImportError:
         raise MissingExtraError("zstandard", "data") from None
+    reader: Any = io.BufferedReader(_ZstdFile(file, path, zstandard))
+    return reader
+
+
+class _ZstdFile(io.RawIOBase):
+    """Decompresses frame after frame. Unlike zstandard's own reader it takes a cut-off file for an error,
+    not for a shorter file; small bites of input bound what one of them can become."""
+
+    def __init__(self, file: BinaryIO, path: Path, zstandard: Any) -> None:
+        self._file = file
+        self._path = path
+        self._zstandard = zstandard
+        self._frame: Any = None
+        self._compressed = b""
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            self._compressed = self._compressed or self._file.read(1024)
+            if not self._compressed:
+                if self._frame is not None:
+                    raise DataError(f"{self._path.name} is cut off; get a complete copy.")
+                return 0
+            self._ready = self._decompress()
+        size = min(len(buffer), len(self._ready))
+        buffer[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
+
+    def _decompress(self) -> bytes:
+        frame = self._frame or self._zstandard.ZstdDecompressor().decompressobj()
+        try:
+            text: bytes = frame.decompress(self._compressed)
+        except self._zstandard.ZstdError:
+            raise DataError(
+                f"{self._path.name} is damaged or no zstd file; decompress it or rename it."
+            ) from None
+        self._compressed = frame.unused_data if frame.eof else b""
+        self._frame = None if frame.eof else frame
+        return text
+
+
+def _is_unicode(record: Mapping[str, Any]) -> bool:
     try:
-        return zstandard.ZstdDecompressor().stream_reader(file)
-    except zstandard.ZstdError:
-        raise DataError(f"{path.name} is no zstd file; decompress it or rename it.") from None
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
