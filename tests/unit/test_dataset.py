@@ -184,6 +184,11 @@ def test_the_held_out_part_is_stable_and_of_the_asked_size() -> None:
     assert 60 < len(held_out) < 140
 
 
+def test_dialogues_without_an_id_are_held_out_by_their_texts() -> None:
+    dialogues = [Dialogue.from_texts([f"안녕 {i}", "\ud800"]) for i in range(5000)]
+    assert 60 < sum(is_held_out(dialogue, 2.0) for dialogue in dialogues) < 140
+
+
 @pytest.mark.parametrize(
     ("texts", "is_kept"),
     [

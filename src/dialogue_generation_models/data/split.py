@@ -13,8 +13,12 @@ _PARTS = 10_000
 
 
 def is_held_out(dialogue: Dialogue, percent: float) -> bool:
-    """Say whether a dialogue belongs to the validation part; the same on every machine and run."""
-    digest = hashlib.sha256(dialogue.id.encode()).digest()
+    """Say whether a dialogue belongs to the validation part; the same on every machine and run.
+
+    A dialogue without an id is known by its texts, or all of them would go one way.
+    """
+    name = dialogue.id or "\n".join(turn.text for turn in dialogue.turns)
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") % _PARTS < percent * _PARTS / 100
 
 
