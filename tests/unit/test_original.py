@@ -234,6 +234,25 @@ def test_files_without_a_plain_state_dict_are_refused(
     refuse(path, tiny_gpt.config)
 
 
+@pytest.mark.parametrize(
+    "store",
+    [
+        lambda weight: weight.to_sparse(),
+        lambda weight: weight.to("meta"),
+        lambda weight: weight.to(torch.float8_e4m3fn),
+    ],
+    ids=["sparse", "without memory", "float8"],
+)
+def test_weights_of_odd_kinds_are_refused(
+    tmp_path: Path, tiny_gpt: GPT, store: Callable[[Tensor], Tensor]
+) -> None:
+    original = to_original(tiny_gpt.state_dict(), tiny_gpt.config)
+    name = "transformer.h.0.mlp.c_fc.weight"
+    path = tmp_path / "model.pth"
+    torch.save({**original, name: store(original[name])}, path)
+    refuse(path, tiny_gpt.config, "c_fc")
+
+
 def test_damaged_files_are_refused(tmp_path: Path, tiny_gpt: GPT) -> None:
     path = tmp_path / "model.pth"
     tensors = to_original(tiny_gpt.state_dict(), tiny_gpt.config)

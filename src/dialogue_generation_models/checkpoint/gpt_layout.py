@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..config.model import GPTConfig
 from ..errors import CheckpointError
+from .tensors import FLOATS
 
 PREFIX = "transformer."
 HEAD = "lm_head.weight"
@@ -113,8 +114,10 @@ def checked(key: str, tensor: Tensor | None, shape: tuple[int, ...]) -> Tensor:
             f"'{key}' has the shape {list(tensor.shape)} where the configuration asks for "
             f"{list(shape)}; check that the configuration belongs to this file."
         )
-    if not tensor.is_floating_point():
-        raise CheckpointError(f"'{key}' holds {tensor.dtype} instead of floating-point numbers.")
+    if tensor.dtype not in FLOATS:
+        raise CheckpointError(
+            f"'{key}' holds {tensor.dtype}; only float32, float16 and bfloat16 are weights."
+        )
     if not torch.isfinite(tensor).all():
         raise CheckpointError(f"'{key}' holds NaN or infinity; use an undamaged checkpoint.")
     return tensor

@@ -101,6 +101,12 @@ def read_pth(path: Path) -> dict[str, Tensor]:
                 f"{path} holds more than weights (at {str(name)[:80]!r}); "
                 "save the model's state_dict() alone."
             )
+        # Others (sparse, nested, without memory) can be stored too, and break whatever looks at them.
+        if tensor.layout != torch.strided or tensor.is_nested or tensor.device.type != "cpu":
+            raise CheckpointError(
+                f"{path} holds {name[:80]!r} as something else than a plain tensor; "
+                "save the model's state_dict() alone."
+            )
     return dict(content)
 
 

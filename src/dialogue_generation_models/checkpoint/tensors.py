@@ -26,7 +26,7 @@ from ..models import build_model
 if TYPE_CHECKING:
     from ..models import Model
 
-_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _HASH = "sha256"
 
 
@@ -126,7 +126,7 @@ def check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], source: str)
             f"{source} has {name!r} of shape {list(tensor.shape)}, but the configuration asks for "
             f"{list(shape)}; give the configuration that belongs to it."
         )
-    if tensor.dtype not in _FLOATS or tensor.layout != torch.strided:
+    if tensor.dtype not in FLOATS or tensor.layout != torch.strided:
         raise CheckpointError(
             f"{source} has {name!r} as {tensor.dtype}; only float32, float16 and bfloat16 are weights."
         )
