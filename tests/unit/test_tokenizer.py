@@ -91,6 +91,8 @@ def test_symbols_of_a_released_tokenizer_cannot_be_typed() -> None:
     tokenizer = Tokenizer(model.getvalue())
     ids = tokenizer.encode("hello [SEPT] hello")
     assert {0, 2, 3, 4}.isdisjoint(ids)
+    many = tokenizer.encode("[SEPT]" * 2000)
+    assert {0, 2, 3, 4}.isdisjoint(many)
 
 
 def test_training_with_too_little_text_says_so() -> None:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from pathlib import Path
 
@@ -60,7 +61,10 @@ class Tokenizer:
             for i in range(self.vocab_size)
             if self._processor.IsControl(i) or (i < 5 and not self._processor.IsUnknown(i))
         )
-        self._special_texts = [self._processor.IdToPiece(i) for i in sorted(self._special_ids)]
+        texts = [self._processor.IdToPiece(i) for i in sorted(self._special_ids)]
+        self._special_pattern = re.compile(
+            f"({'|'.join(re.escape(text) for text in texts if text)})"
+        )
 
     @classmethod
     def from_file(cls, path: Path | str) -> Tokenizer:
@@ -93,12 +97,12 @@ class Tokenizer:
 
     def _encode_spelled(self, text: str) -> list[int]:
         """Encode text in which a released tokenizer sees a symbol of its own: letter by letter there."""
-        for special in self._special_texts:
-            if special in text:
-                before, after = text.split(special, 1)
-                spelled = [i for letter in special for i in self._letter(letter)]
-                return self.encode(before) + spelled + (self.encode(after) if after else [])
-        return [i for letter in text for i in self._letter(letter)]
+        ids: list[int] = []
+        for number, part in enumerate(self._special_pattern.split(text)):
+            plain: list[int] = self._processor.EncodeAsIds(part)
+            is_special = number % 2 == 1 or not self._special_ids.isdisjoint(plain)
+            ids += [i for letter in part for i in self._letter(letter)] if is_special else plain
+        return ids
 
     def _letter(self, letter: str) -> list[int]:
         ids: list[int] = self._processor.EncodeAsIds(letter)
