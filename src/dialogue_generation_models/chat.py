@@ -257,7 +257,7 @@ def _is_visible(character: str) -> bool:
 
 def _texts(history: Sequence[str] | Dialogue) -> list[str]:
     if isinstance(history, Dialogue):
-        return [turn.text for turn in history.merge_speakers().turns]
+        history = [turn.text for turn in history.merge_speakers().turns]
     if isinstance(history, str) or not all(isinstance(text, str) for text in history):
         raise UsageError('The history is a list of texts, oldest first, such as ["안녕"].')
     if not history:
@@ -296,5 +296,7 @@ def _widened(
         changes["num_samples"] = max(2 * candidates, base.num_samples)
     if base.strategy in ("beam", "diverse_beam"):
         groups = options.get("num_beam_groups", base.num_beam_groups)
+        if not isinstance(groups, int) or groups < 1:
+            return changes  # the configuration refuses it by name
         changes["num_beams"] = max(base.num_beams, -(-candidates // groups) * groups)
     return changes

@@ -172,7 +172,15 @@ def test_a_history_is_a_list_of_texts(bot: Chatbot, history: Any) -> None:
         bot.reply(history)
 
 
+@pytest.mark.parametrize("groups", [0, "two"])
+def test_impossible_groups_are_refused_by_name(bot: Chatbot, groups: Any) -> None:
+    with pytest.raises(OptionError, match="num_beam_groups"):
+        bot.reply(["안녕"], candidates=2, strategy="diverse_beam", num_beam_groups=groups)
+
+
 def test_an_empty_history_is_refused(bot: Chatbot) -> None:
+    with pytest.raises(InputTextError, match="history is empty"):
+        bot.reply(Dialogue(()))
     with pytest.raises(InputTextError, match="history is empty"):
         bot.reply([])
 

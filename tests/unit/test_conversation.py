@@ -234,9 +234,11 @@ def test_save_never_overwrites(bot: Chatbot, tmp_path: Path) -> None:
     path = tmp_path / "talk.jsonl"
     path.write_text("mine")
     missing = tmp_path / "no" / "talk.jsonl"
-    view = talk(bot, "안녕", f"/save {path}", f"/save {missing}", "/save")
+    impossible = ["/save ~nobody-of-this-name/a", f"/save {'a' * 300}"]
+    view = talk(bot, "안녕", f"/save {path}", f"/save {missing}", "/save", *impossible)
     assert "exists already" in view.errors[0]
-    assert view.errors[1].startswith("Cannot write")
+    assert all(error.startswith("Cannot write") for error in view.errors[1:])
+    assert len(view.errors) == 4
     assert "name a file" in view.notes[0]
     assert path.read_text() == "mine"
     assert [entry.name for entry in tmp_path.iterdir()] == ["talk.jsonl"]

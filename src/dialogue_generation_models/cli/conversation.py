@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -283,7 +284,7 @@ class Conversation:
             return
         turns = tuple(Turn(("user", "bot")[i % 2], text) for i, text in enumerate(self._turns))
         meta = {"model": self._bot.name, "strategy": self._strategy_name()}
-        path = Path(argument).expanduser()
+        path = Path(os.path.expanduser(argument))  # unlike Path.expanduser it never raises
         try:
             save_dialogue(Dialogue(turns, meta=meta), path)
         except DialogueModelError as error:

@@ -18,9 +18,9 @@ def save_dialogue(dialogue: Dialogue, path: Path) -> None:
     Raises:
         DataError: the file exists already, or cannot be written.
     """
-    if path.exists():
-        raise DataError(f"{path} exists already; choose another name.")
     try:
+        if path.exists():
+            raise FileExistsError
         _write_new(path, format_dialogue(dialogue) + "\n")
     except FileExistsError:
         raise DataError(f"{path} exists already; choose another name.") from None
