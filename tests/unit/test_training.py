@@ -311,6 +311,29 @@ def test_a_run_ends_with_a_model_folder_and_its_card(
     assert any("validation_loss" in record for record in log)
 
 
+def test_a_run_of_a_few_steps_has_a_card_too(talk: Path, tmp_path: Path) -> None:
+    from rich.console import Console
+
+    recipe = run_recipe(talk, GPT)
+    recipe = recipe.replace(stages=[recipe.stages[0].replace(steps=3).model_dump()])
+    with (tmp_path / "out").open("w") as out:
+        run(recipe, tmp_path / "run", device="cpu", console=Console(file=out))
+    path = export(recipe, tmp_path / "run", command="", track=lambda *_: lambda _: None)
+    assert "| steps | 3 |" in (path / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_stage_without_text_is_named(talk: Path, tmp_path: Path) -> None:
+    from rich.console import Console
+
+    (talk / "empty.txt").write_text("")
+    recipe = run_recipe(talk, GPT)
+    source = {"path": "empty.txt", "license": "CC0-1.0"}
+    text = {**recipe.stages[0].model_dump(), "name": "text", "objective": "text"}
+    recipe = recipe.replace(stages=[{**text, "sources": [source]}, recipe.stages[0].model_dump()])
+    with (tmp_path / "out").open("w") as out, pytest.raises(DataError, match="'text' has no text"):
+        run(recipe, tmp_path / "run", device="cpu", console=Console(file=out))
+
+
 def test_a_folder_of_another_recipe_is_refused(talk: Path, tmp_path: Path) -> None:
     from rich.console import Console
 

@@ -124,6 +124,8 @@ class Corpus:
         samples: list[Sample] = []
         for source in config.sources:
             samples += list(text_samples(self._texts(source), tokenizer, model)) * source.repeat
+        if not samples:
+            raise DataError(f"The stage '{config.name}' has no text to learn from; add sources.")
         return PackedRows(samples, model, config.batch_size, recipe.seed)
 
     def _tokenize(

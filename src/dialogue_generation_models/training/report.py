@@ -64,7 +64,7 @@ class RunView:
             description=report.stage.name,
             figures=figures,
         )
-        if progress.total_steps % _STEPS_BETWEEN_LOGS == 0:
+        if progress.total_steps % _STEPS_BETWEEN_LOGS == 0 or progress.total_steps == self._steps:
             self._write(
                 step=progress.total_steps,
                 stage=report.stage.name,
