@@ -112,6 +112,16 @@ def test_ctrl_c_is_quiet(
     assert capsys.readouterr().err == ""
 
 
+def test_a_refusal_of_the_system_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    too_long = str(tmp_path / ("x" * 300))
+    assert main(["convert", too_long, "-o", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("dgm: Cannot use")
+    assert error.count("\n") == 1
+
+
 def test_a_fault_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise ZeroDivisionError

@@ -167,8 +167,25 @@ def test_an_override_sets_one_value_only() -> None:
     assert apply_overrides({}, ["a=1\nb = 2"]) == {"a": "1\nb = 2"}
 
 
+def test_an_override_too_deep_for_toml_is_text() -> None:
+    assert apply_overrides({}, ["a=" + "[" * 5000]) == {"a": "[" * 5000}
+
+
 @pytest.mark.parametrize(
-    "override", ["", "a", "=1", "a..b=1", ".a=1", "a.b.c=1", "l.2=1", "l.-1=1", "l.x.y=1"]
+    "override",
+    [
+        "",
+        "a",
+        "=1",
+        "a..b=1",
+        ".a=1",
+        "a.b.c=1",
+        "l.2=1",
+        "l.-1=1",
+        "l.x.y=1",
+        "l." + "9" * 5000 + "=1",
+    ],
+    ids=lambda override: override[:9],
 )
 def test_impossible_overrides_are_refused(override: str) -> None:
     with pytest.raises(OptionError, match="--set"):

@@ -73,6 +73,16 @@ def _run(arguments: Sequence[str] | None) -> int:
     except DialogueModelError as error:
         print(f"dgm: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What no command foresaw: a name that is too long, a full disk, a folder that may not be written.
+        place = f" {error.filename}" if error.filename else ""
+        print(
+            f"dgm: Cannot use{place}: {(error.strerror or 'unknown reason').lower()}.",
+            file=sys.stderr,
+        )
+        return 1
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0

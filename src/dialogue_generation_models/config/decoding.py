@@ -77,7 +77,9 @@ class DecodingConfig(Config):
             "greedy": 1,
         }.get(self.strategy)
         if limit is not None and self.num_return > limit:
-            raise ValueError(f"the option num_return must be at most {limit} with strategy {self.strategy}")
+            raise ValueError(
+                f"the option num_return must be at most {limit} with strategy {self.strategy}"
+            )
         if self.num_beams % self.num_beam_groups:
             raise ValueError("the option num_beam_groups must divide num_beams")
         return self

@@ -155,7 +155,7 @@ def _index(place: Any, part: str, name: str) -> int:
     """Where in a list a part of an override's name points."""
     if not isinstance(place, list):
         raise OptionError(f"--set {name.strip()}: '{part}' is a field of something without fields.")
-    if not part.isdecimal() or int(part) >= len(place):
+    if not part.isdecimal() or len(part) > 9 or int(part) >= len(place):
         raise OptionError(f"--set {name.strip()}: '{part}' must be a number below {len(place)}.")
     return int(part)
 
@@ -163,7 +163,7 @@ def _index(place: Any, part: str, name: str) -> int:
 def _parse_value(text: str) -> Any:
     try:
         table = tomllib.loads(f"value = {text.strip()}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return table["value"] if len(table) == 1 else text
 
