@@ -318,6 +318,8 @@ def test_a_run_of_a_few_steps_has_a_card_too(talk: Path, tmp_path: Path) -> None
     recipe = recipe.replace(stages=[recipe.stages[0].replace(steps=3).model_dump()])
     with (tmp_path / "out").open("w") as out:
         run(recipe, tmp_path / "run", device="cpu", console=Console(file=out))
+    with (tmp_path / "run" / "log.jsonl").open("a") as log:
+        log.write('{"step": 4, "lo')  # a power cut
     path = export(recipe, tmp_path / "run", command="", track=lambda *_: lambda _: None)
     assert "| steps | 3 |" in (path / "README.md").read_text(encoding="utf-8")
 
@@ -376,6 +378,42 @@ def test_missing_sources_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"talk\.jsonl"):
         run(recipe, tmp_path / "run", device="cpu", console=Console())
     assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_without_labels_changes_nothing_but_the_decay(tmp_path: Path) -> None:
+    recipe = make_recipe(steps=(2,))
+    samples = [Sample([2, 10, 4], [IGNORED] * 3)]
+    train(
+        build_model(recipe.model),
+        [Stage(recipe.stages[0], PackedRows(samples, recipe.model, 4, seed=0))],
+        [make_batches(recipe).batch(0)],
+        recipe,
+        checkpoint=tmp_path / "checkpoint.safetensors",
+        on_best=lambda progress: None,
+        view=(view := Recorder()),
+    )
+    assert view.losses == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "/tmp/x", "a b", "-o"])
+def test_names_that_are_no_folder_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="'name'"):
+        make_recipe(name=name)
+    assert make_recipe(name="한글-mini_2.ko").name == "한글-mini_2.ko"
+
+
+def test_a_recipe_without_dialogue_is_refused() -> None:
+    stage = make_recipe().stages[0].replace(objective="text")
+    with pytest.raises(ConfigError, match="needs a stage of dialogue"):
+        make_recipe(stages=[stage.model_dump()])
+
+
+def test_a_damaged_record_of_a_run_is_a_sentence(talk: Path, tmp_path: Path) -> None:
+    from rich.console import Console
+
+    (tmp_path / "recipe.json").write_text("{")
+    with pytest.raises(ConfigError, match="not valid JSON"):
+        run(run_recipe(talk, GPT), tmp_path, device="cpu", console=Console())
 
 
 def test_text_stages_are_for_gpt_alone() -> None:

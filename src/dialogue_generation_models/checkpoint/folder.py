@@ -104,7 +104,7 @@ def load_folder(
         ConfigError, CheckpointError, TokenizerError: a file in it is damaged or belongs to another.
         OptionError: there is no such device or precision.
     """
-    place = _pick_device(device)
+    place = pick_device(device)
     dtype = _pick_dtype(precision, place)
     found = path if path.is_dir() or not _previous(path).is_dir() else _previous(path)
     if not found.is_dir():
@@ -272,7 +272,12 @@ def _load_decoding(path: Path) -> DecodingConfig:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def _pick_device(device: str | None) -> torch.device:
+def pick_device(device: str | None) -> torch.device:
+    """Find a device by its name; by default CUDA where there is one.
+
+    Raises:
+        OptionError: there is no such device.
+    """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -28,13 +28,14 @@ def train(
     device: DeviceOption = None,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0 for all.")] = 0,
 ) -> None:
-    """Train a model and leave it, with its card, in RUN/model.
+    """Train a model and leave it, with its card, in RUN/NAME.
 
     A run that was stopped goes on from its last checkpoint when the same command is given again.
     """
     import torch
     from rich.console import Console
 
+    from ..checkpoint.folder import pick_device
     from ..config.io import apply_overrides, read_config_file
     from ..config.training import Recipe
     from ..training.export import export
@@ -45,7 +46,7 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     console = Console()
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = str(pick_device(device))
     try:
         run(config, folder, device=chosen, console=console)
         console.print("Measuring the best model ...")

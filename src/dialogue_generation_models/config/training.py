@@ -64,15 +64,15 @@ class StageConfig(Config):
 class Recipe(Config):
     """Everything that decides a training run's result, apart from the hardware."""
 
-    name: str
-    """The model's name."""
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+    """The model's name, and that of its folder: letters, digits, `.`, `-` and `_`."""
     language: Literal["ko", "ja", "en"]
     """Language of the data."""
     license: str
     """The licence of the weights."""
     data_root: str
     """Folder that holds the sources; relative to the working folder."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Decides initial weights, order of the data and dropout."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """bfloat16: matrix products in bf16 by autocast; weights and optimizer stay float32."""
@@ -115,6 +115,10 @@ class Recipe(Config):
         if texts and self.model.kind != "gpt":
             raise ValueError("an encoder-decoder learns from dialogue; remove the text stages")
         validated = {source.path for source in self.dialogue_sources}
+        if not validated:
+            raise ValueError(
+                "a recipe needs a stage of dialogue, whose held-out replies validate it"
+            )
         for path in (source.path for stage in texts for source in stage.sources):
             if path in validated:
                 raise ValueError(

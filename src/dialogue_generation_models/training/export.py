@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -84,7 +87,7 @@ def _data(recipe: Recipe, run: Path) -> tuple[DataSource, ...]:
 
 
 def _training(recipe: Recipe, run: Path, command: str) -> TrainingFacts:
-    log = [json.loads(line) for line in (run / LOG).read_text("utf-8").splitlines()]
+    log = list(_read_log(run / LOG))
     machine = [record for record in log if "hardware" in record][-1]
     last = [record for record in log if "seconds" in record][-1]
     return TrainingFacts(
@@ -95,3 +98,10 @@ def _training(recipe: Recipe, run: Path, command: str) -> TrainingFacts:
         seed=recipe.seed,
         command=command,
     )
+
+
+def _read_log(path: Path) -> Iterator[dict[str, Any]]:
+    for line in path.read_text("utf-8").splitlines():
+        # A run that was cut off may have left half a line.
+        with suppress(ValueError):
+            yield json.loads(line)

@@ -23,7 +23,6 @@ from ..errors import TrainingError
 from .checkpointing import Progress, load_checkpoint, save_checkpoint
 from .optimizer import build_optimizer, learning_rate
 
-
 _SCORED_STEP = 128
 
 
@@ -121,9 +120,10 @@ def train_step(
     batch = stage.batches.batch(progress.step)
     loss, tokens = summed_loss(model.train(), batch, recipe)
     optimizer.zero_grad(set_to_none=True)
-    (loss / tokens).backward()  # type: ignore[no-untyped-call]
+    # A batch may hold nothing but turns that are not learnt.
+    (loss / max(1, tokens)).backward()  # type: ignore[no-untyped-call]
     norm = float(nn.utils.clip_grad_norm_(model.parameters(), recipe.max_gradient_norm))
-    mean_loss = float(loss.detach()) / tokens
+    mean_loss = float(loss.detach()) / max(1, tokens)
     if not math.isfinite(mean_loss) or not math.isfinite(norm):
         raise TrainingError(
             f"The loss is no longer finite at step {progress.total_steps + 1}; "

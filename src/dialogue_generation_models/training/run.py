@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from rich.console import Console
 
+from ..config.io import read_config_file
 from ..config.training import Recipe
 from ..errors import TrainingError
 from ..models import build_model
@@ -110,7 +111,7 @@ def _claim(folder: Path, recipe: Recipe) -> None:
     if not path.exists():
         write_json(path, current)
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = read_config_file(path)
     fields = (current.keys() | before.keys()) - _DESCRIPTIVE
     changed = sorted(field for field in fields if before.get(field) != current.get(field))
     if changed:
