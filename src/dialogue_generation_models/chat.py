@@ -293,7 +293,7 @@ def _widened(
         )
     if base.strategy == "sample_and_rank":
         # Equal samples are merged; twice as many leave enough.
-        changes["num_samples"] = max(2 * candidates, base.num_samples)
+        changes["num_samples"] = min(1000, max(2 * candidates, base.num_samples))
     if base.strategy in ("beam", "diverse_beam"):
         groups = options.get("num_beam_groups", base.num_beam_groups)
         if not isinstance(groups, int) or groups < 1:

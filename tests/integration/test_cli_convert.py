@@ -74,10 +74,11 @@ def test_the_tokenizer_may_be_left_out_and_no_home_is_needed(
 
 def test_a_model_folder_is_converted_anew_but_nothing_else_is_replaced(released: Path) -> None:
     assert convert(released, "--tokenizer", str(released / "t.model")) == 0
-    assert convert(released) == 0
+    assert convert(released) == 2
+    assert convert(released, "--overwrite") == 0
     assert load_folder(released / "모델").tokenizer is None
     (released / "모델" / "my-notes.txt").write_text("mine")
-    assert convert(released) == 1
+    assert convert(released, "--overwrite") == 1
     assert (released / "모델" / "my-notes.txt").read_text() == "mine"
 
 

@@ -27,7 +27,7 @@ processors = pytest.importorskip("transformers.generation.logits_process")
 V = 80
 EOS = 3
 CONFIG = GPTConfig(vocab_size=V, n_ctx=48, n_embd=32, n_layer=2, n_head=4, n_inner=64, norm="pre")
-RESERVED = CONFIG.reply_only_ids
+RESERVED = CONFIG.never_in_reply_ids
 PROMPTS = [[2, 10, 11, 4], [2, 30, 31, 32, 33, 34, 35, 4], [2, 50, 4]]
 
 

@@ -89,7 +89,7 @@ def test_their_folder_loads_here_with_the_same_logits(theirs: Any, tmp_path: Pat
     config = ours.config
     special = {config.pad_id, config.unk_id, config.bos_id, config.eos_id, config.sept_id}
     assert special == {V - 1}
-    assert config.reply_only_ids == []
+    assert config.never_in_reply_ids == []
     assert not ours.training
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.importers.jsonl import parse_dialogue, read_records
+from ..data.importers.jsonl import decoded, parse_dialogue, parse_records, read_records
 from ..dialogue import Dialogue
 from ..errors import DataError, InputTextError
 
@@ -40,12 +39,12 @@ def read_contexts(source: str) -> list[Context]:
         DataError: the file cannot be read, holds nothing, or a line is no dialogue.
     """
     if source != "-":
-        contexts = list(_read(Path(source)))
+        path = Path(source)
+        contexts = list(_read(read_records(path), path.name))
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "standard input"
-            path.write_bytes(sys.stdin.buffer.read())
-            contexts = list(_read(path))
+        name = "standard input"
+        with decoded(sys.stdin.buffer, name) as lines:
+            contexts = list(_read(parse_records(lines, name), name))
     if not contexts:
         raise DataError(f"{source} holds no dialogues; give one JSON object a line.")
     return contexts
@@ -64,9 +63,9 @@ def check_contexts(bot: Chatbot, contexts: Sequence[Context], options: Mapping[s
             raise DataError(f"{context.where}: {error}") from None
 
 
-def _read(path: Path) -> Iterator[Context]:
-    for number, record in read_records(path):
-        where = f"{path.name}, line {number}"
+def _read(records: Iterable[tuple[int, dict[str, Any]]], name: str) -> Iterator[Context]:
+    for number, record in records:
+        where = f"{name}, line {number}"
         dialogue = _parse(record, where)
         yield Context(Dialogue(dialogue.turns, dialogue.id or str(number)), where)
 

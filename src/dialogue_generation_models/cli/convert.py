@@ -51,6 +51,9 @@ def convert(
             help="What the model speaks, for the model card.  [default: ko; en for a folder]",
         ),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the model folder that is there.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Turn a released .pth file into a model folder that every other command takes.
@@ -58,6 +61,8 @@ def convert(
     Nothing in the file is ever run. A file that is damaged, or that belongs to another
     configuration, is refused, and nothing is written.
     """
+    if not overwrite and output.is_dir() and any(output.iterdir()):
+        raise UsageError(f"{output} is not empty; choose another folder or add --overwrite.")
     from ..checkpoint.convert import convert_huggingface, convert_original
 
     if weights.is_dir():

@@ -53,6 +53,9 @@ def train(
         with show_progress() as track:
             path = export(config, folder, command=f"dgm train {recipe.as_posix()}", track=track)
     except KeyboardInterrupt:
-        print(f"Stopped. The same command goes on from {folder}.", file=sys.stderr)
+        print(
+            f"Stopped. The same command goes on from the last validation in {folder}.",
+            file=sys.stderr,
+        )
         raise
     console.print(f"Done: {path}\nTalk to it: dgm chat --model {path}", highlight=False)

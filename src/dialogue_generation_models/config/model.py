@@ -49,7 +49,7 @@ class ModelConfig(Config):
         return self
 
     @property
-    def reply_only_ids(self) -> list[int]:
+    def never_in_reply_ids(self) -> list[int]:
         """Special ids that a reply must not contain: all but the end token."""
         ids = {self.pad_id, self.unk_id, self.bos_id, self.sept_id}
         return sorted(ids - {self.eos_id})

@@ -75,7 +75,10 @@ def tokenize_dialogues(
         turns = dialogue.merge_speakers().turns
         encoded = [tokenizer.encode(turn.text) for turn in turns]
         is_reply = tuple(
-            i > 0 and reply_speaker in (None, turn.speaker) and 0 < len(ids) <= max_turn_tokens
+            i > 0
+            and reply_speaker in (None, turn.speaker)
+            and turn.text.strip() != ""
+            and 0 < len(ids) <= max_turn_tokens
             for i, (turn, ids) in enumerate(zip(turns, encoded, strict=True))
         )
         if any(is_reply):
@@ -93,6 +96,8 @@ class Sample:
 def text_samples(texts: Iterable[str], tokenizer: Tokenizer, config: GPTConfig) -> Iterator[Sample]:
     """Cut each text into stretches of `n_ctx` tokens, every token learnt: `bos text eos`."""
     for text in texts:
+        if not text.strip():
+            continue
         ids = [config.bos_id, *tokenizer.encode(text), config.eos_id]
         for start in range(0, len(ids) - 1, config.n_ctx):
             stretch = ids[start : start + config.n_ctx + 1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..config.decoding import DecodingConfig
 from ..config.model import GPTConfig, ModelConfig
 from ..inference.scoring import score_replies
+from ..tokenizer.layout import prompt_limit
 from .search import Candidate, scored_length
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class ReverseModel:
         """Return log P(source | reply) per token of the source for each reply."""
         config = self._model.config
         opening = [config.bos_id] if isinstance(config, GPTConfig) else []
-        prompts = [[*opening, *reply, config.sept_id] for reply in replies]
+        room = prompt_limit(config, len(source) + 1) - len(opening) - 1
+        prompts = [[*opening, *reply[:room], config.sept_id] for reply in replies]
         sources = [[*source, config.eos_id]] * len(replies)
         return [logp.mean().item() for logp in score_replies(self._model, prompts, sources)]
 

@@ -31,7 +31,7 @@ def build_rules(options: DecodingConfig, config: GPTConfig | EncoderDecoderConfi
     Raises:
         OptionError: `banned_ids` names a token that the model does not have.
     """
-    banned = sorted({*config.reply_only_ids, *options.banned_ids})
+    banned = sorted({*config.never_in_reply_ids, *options.banned_ids})
     if banned and banned[-1] >= config.vocab_size:
         raise OptionError(
             f"Illegal value for 'banned_ids': {banned[-1]} is not below the model's "

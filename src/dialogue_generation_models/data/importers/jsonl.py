@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -85,18 +85,27 @@ def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         DataError: the file cannot be read, or a line is no JSON object.
     """
     with open_text(path) as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                raise DataError(f"{path.name}, line {number} is not valid JSON; mend it.") from None
-            if not isinstance(record, dict):
-                raise DataError(f"{path.name}, line {number} is not a JSON object; mend it.")
-            if "\\u" in line and not _is_unicode(record):
-                raise DataError(f"{path.name}, line {number} holds half a surrogate pair; mend it.")
-            yield number, record
+        yield from parse_records(lines, path.name)
+
+
+def parse_records(lines: Iterable[str], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield line numbers (from 1) and JSON objects of lines that were read from `name`.
+
+    Raises:
+        DataError: a line is no JSON object.
+    """
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            raise DataError(f"{name}, line {number} is not valid JSON; mend it.") from None
+        if not isinstance(record, dict):
+            raise DataError(f"{name}, line {number} is not a JSON object; mend it.")
+        if "\\u" in line and not _is_unicode(record):
+            raise DataError(f"{name}, line {number} holds half a surrogate pair; mend it.")
+        yield number, record
 
 
 @contextmanager
@@ -109,13 +118,25 @@ def open_text(path: Path) -> Iterator[TextIO]:
     try:
         with path.open("rb") as file:
             binary: Any = _decompressed(file, path) if path.suffix == ".zst" else file
-            # Texts may hold other characters that look like line ends, such as U+2028.
-            yield io.TextIOWrapper(binary, encoding="utf-8-sig", newline="\n")
-    except UnicodeDecodeError:
-        raise DataError(f"{path.name} is not valid UTF-8; convert it first.") from None
+            with decoded(binary, path.name) as lines:
+                yield lines
     except OSError as error:
         reason = (error.strerror or "damaged").lower()
         raise DataError(f"Cannot read {path}: {reason}.") from None
+
+
+@contextmanager
+def decoded(binary: Any, name: str) -> Iterator[TextIO]:
+    """Read a binary stream as UTF-8 lines.
+
+    Raises:
+        DataError: it is not UTF-8.
+    """
+    try:
+        # Texts may hold other characters that look like line ends, such as U+2028.
+        yield io.TextIOWrapper(binary, encoding="utf-8-sig", newline="\n")
+    except UnicodeDecodeError:
+        raise DataError(f"{name} is not valid UTF-8; convert it first.") from None
 
 
 def _decompressed(file: Any, path: Path) -> Any:
