@@ -94,6 +94,8 @@ class Recipe(Config):
     """How the finished model answers by default."""
     sample_contexts: list[list[str]] = []
     """Dialogues to which the model card shows replies."""
+    training_note: str = ""
+    """What else is to be known about the training, for the model card."""
     weaknesses: list[str] = []
     """What was seen to go wrong, for the model card."""
     tokenizer: TokenizerConfig

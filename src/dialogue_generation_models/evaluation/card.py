@@ -77,6 +77,8 @@ class TrainingFacts:
     seed: int
     command: str
     """What trains it again."""
+    note: str = ""
+    """What else is to be known, in sentences."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,7 @@ def _training(training: TrainingFacts) -> str:
     return (
         f"## Training\n\n{_table(('', ''), rows)}\n\n"
         f"This trains it again:\n\n```\n{training.command}\n```"
+        + (f"\n\n{training.note}" if training.note else "")
     )
 
 

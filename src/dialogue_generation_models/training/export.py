@@ -80,8 +80,14 @@ def _data(recipe: Recipe, run: Path) -> tuple[DataSource, ...]:
             times = f" ({source.repeat} times an epoch)" if source.repeat > 1 else ""
             uses.setdefault(source.path, []).append(stage.name + times)
     licences = {s.path: s.license for stage in recipe.stages for s in stage.sources}
+    limits = {s.path: s.limit for stage in recipe.stages for s in stage.sources}
     return tuple(
-        DataSource(Path(path).name.split(".")[0], licences[path], ", ".join(use), lines[path])
+        DataSource(
+            Path(path).name.split(".")[0],
+            licences[path],
+            ", ".join(use),
+            min(lines[path], limits[path] or lines[path]),
+        )
         for path, use in uses.items()
     )
 
@@ -97,6 +103,7 @@ def _training(recipe: Recipe, run: Path, command: str) -> TrainingFacts:
         hardware=f"{machine['hardware']}, {machine['threads']} thread(s)",
         seed=recipe.seed,
         command=command,
+        note=recipe.training_note,
     )
 
 
