@@ -40,7 +40,14 @@ BEST = "best.safetensors"
 LOG = "log.jsonl"
 
 # Fields that decide nothing of the weights; sources are known by their hashes, not their place.
-_DESCRIPTIVE = {"data_root", "license", "decoding", "sample_contexts", "training_note", "weaknesses"}
+_DESCRIPTIVE = {
+    "data_root",
+    "license",
+    "decoding",
+    "sample_contexts",
+    "training_note",
+    "weaknesses",
+}
 
 
 def run(recipe: Recipe, folder: Path, *, device: str, console: Console) -> Progress:
