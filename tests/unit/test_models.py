@@ -390,3 +390,12 @@ def test_the_papers_meena_has_2_6_billion_parameters() -> None:
 def test_a_base_configuration_makes_no_model() -> None:
     with pytest.raises(TypeError, match="ModelConfig"):
         build_model(ModelConfig(vocab_size=10, n_embd=4))
+
+
+@pytest.mark.parametrize("name", ["gpt-post", "meena", "evolved-transformer"])
+def test_positions_begin_half_as_loud_as_tokens(name: str) -> None:
+    config = CONFIGS[name].replace(n_embd=96)
+    model = build_model(config)
+    tokens = model.token_embedding.weight * model.embedding_scale
+    loudness = model.position_embedding.weight.std().item()
+    assert loudness == pytest.approx(tokens.std().item() / 2, rel=0.1)

@@ -134,12 +134,14 @@ def run_loop(recipe: Recipe, folder: Path, view: Recorder) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("model", [GPT, MEENA], ids=["gpt", "meena"])
-def test_the_loop_learns(tmp_path: Path, model: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("model", "most"), [(GPT, 0.4), (MEENA, 1.2)], ids=["gpt", "meena"])
+def test_the_loop_learns(tmp_path: Path, model: dict[str, Any], most: float) -> None:
+    """Who does not look at what was said pays ln 20 / 4 = 0.75 a token; an encoder-decoder needs
+    more examples than these before it looks, but learns the replies."""
     view = Recorder()
-    run_loop(make_recipe(model, (80,)), tmp_path, view)
+    run_loop(make_recipe({**model, "dropout": 0.0}, (500,)), tmp_path, view)
     assert view.losses[0] > 3.0
-    assert np.mean(view.losses[-5:]) < 0.5 * view.losses[0]
+    assert np.mean(view.losses[-20:]) < most
     assert view.validations[-1][1] < view.validations[0][1]
 
 

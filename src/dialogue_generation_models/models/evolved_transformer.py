@@ -23,7 +23,14 @@ from torch import Tensor, nn
 
 from ..config.model import EvolvedTransformerConfig
 from .cache import Cache
-from .layers import Attention, CrossAttention, causal_mask, initialize_weights, segment_positions
+from .layers import (
+    Attention,
+    CrossAttention,
+    causal_mask,
+    initialize_positions,
+    initialize_weights,
+    segment_positions,
+)
 
 EPS = 1e-6
 
@@ -189,6 +196,7 @@ class EvolvedTransformer(nn.Module):
         initialize_weights(self, n_residual=6 * config.n_decoder_layer)
         # Small, so that the tied head of a wide model does not start out repeating what was read.
         nn.init.normal_(self.token_embedding.weight, std=0.2 / self.embedding_scale)
+        initialize_positions(self.position_embedding, 0.2)
 
     def forward(
         self,

@@ -16,7 +16,15 @@ from torch import Tensor, nn
 
 from ..config.model import GPTConfig
 from .cache import Cache
-from .layers import Attention, FeedForward, causal_mask, initialize_weights, segment_positions
+from .layers import (
+    Attention,
+    FeedForward,
+    causal_mask,
+    initialize_positions,
+    initialize_weights,
+    segment_positions,
+    token_std,
+)
 
 
 class PostNormBlock(nn.Module):
@@ -64,6 +72,8 @@ class GPT(nn.Module):
         self.blocks = nn.ModuleList(block(config) for _ in range(config.n_layer))
         self.final_norm = nn.Identity() if is_post else nn.LayerNorm(config.n_embd)
         initialize_weights(self, n_residual=2 * config.n_layer)
+        loudness = token_std(config.n_embd) * self.embedding_scale
+        initialize_positions(self.position_embedding, loudness)
 
     def forward(
         self,

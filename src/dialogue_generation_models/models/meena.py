@@ -22,8 +22,10 @@ from .layers import (
     CrossAttention,
     FeedForward,
     causal_mask,
+    initialize_positions,
     initialize_weights,
     segment_positions,
+    token_std,
 )
 
 EPS = 1e-6
@@ -92,6 +94,8 @@ class Meena(nn.Module):
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.n_encoder_layer))
         self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.n_decoder_layer))
         initialize_weights(self, n_residual=3 * config.n_decoder_layer)
+        loudness = token_std(config.n_embd) * self.embedding_scale
+        initialize_positions(self.position_embedding, loudness)
 
     def forward(
         self,
