@@ -200,7 +200,7 @@ def _training(training: TrainingFacts) -> str:
     ]
     return (
         f"## Training\n\n{_table(('', ''), rows)}\n\n"
-        f"This trains it again:\n\n```\n{training.command}\n```"
+        f"This trains such a model:\n\n```\n{training.command}\n```"
         + (f"\n\n{training.note}" if training.note else "")
     )
 
