@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from dialogue_generation_models.checkpoint.folder import load_folder
@@ -30,7 +31,7 @@ from dialogue_generation_models.training.checkpointing import (
 )
 from dialogue_generation_models.training.export import export
 from dialogue_generation_models.training.loop import Stage, StepReport, summed_loss, train
-from dialogue_generation_models.training.optimizer import build_optimizer, learning_rate
+from dialogue_generation_models.training.optimizer import build_optimizers, learning_rate
 from dialogue_generation_models.training.run import run
 
 GPT = {
@@ -146,11 +147,12 @@ def test_the_loop_learns(tmp_path: Path, model: dict[str, Any], most: float) -> 
 
 
 @pytest.mark.parametrize("model", [GPT, MEENA], ids=["gpt", "meena"])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("stop_after", [7, 15, 23, 31])
 def test_a_resumed_run_equals_a_straight_one_bit_for_bit(
-    tmp_path: Path, model: dict[str, Any], stop_after: int
+    tmp_path: Path, model: dict[str, Any], optimizer: str, stop_after: int
 ) -> None:
-    recipe = make_recipe(model, (15, 20))
+    recipe = make_recipe(model, (15, 20)).replace(optimizer=optimizer)
     for name in ("straight", "stopped"):
         (tmp_path / name).mkdir()
     straight = Recorder()
@@ -164,11 +166,38 @@ def test_a_resumed_run_equals_a_straight_one_bit_for_bit(
         assert torch.equal(weight, result.state_dict()[name]), name
     assert straight.losses[-len(resumed.losses) :] == resumed.losses
     files = [tmp_path / name / "checkpoint.safetensors" for name in ("straight", "stopped")]
-    optimizers = [build_optimizer(build_model(recipe.model), recipe) for _ in files]
-    for file, optimizer in zip(files, optimizers, strict=True):
-        load_checkpoint(file, build_model(recipe.model), optimizer)
-    one, two = (optimizer.state_dict()["state"] for optimizer in optimizers)
-    assert all(torch.equal(one[i]["exp_avg_sq"], two[i]["exp_avg_sq"]) for i in one)
+    one, two = ({**load_file(file)} for file in files)
+    state = [name for name in one if name.startswith("optimizer/")]
+    assert len(state) > len(expected.state_dict())
+    assert all(torch.equal(one[name], two[name]) for name in state)
+
+
+@pytest.mark.parametrize("model", [GPT, MEENA], ids=["gpt", "meena"])
+def test_muon_steps_the_matrices_of_the_layers_and_adamw_everything_else(
+    model: dict[str, Any],
+) -> None:
+    recipe = make_recipe(model).replace(optimizer="muon")
+    network = build_model(recipe.model)
+    adamw, muon = build_optimizers(network, recipe)
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+
+    def stepped(optimizer: torch.optim.Optimizer) -> list[str]:
+        return [names[id(p)] for group in optimizer.param_groups for p in group["params"]]
+
+    assert sorted([*stepped(adamw), *stepped(muon)]) == sorted(names.values())
+    assert all("embedding" in n or n.endswith("bias") or "norm" in n for n in stepped(adamw))
+    assert stepped(muon)
+
+
+def test_muon_learns_more_from_the_same_batches(tmp_path: Path) -> None:
+    losses = {}
+    for optimizer in ("adamw", "muon"):
+        (tmp_path / optimizer).mkdir()
+        recipe = make_recipe({**MEENA, "dropout": 0.0}, (300,)).replace(optimizer=optimizer)
+        view = Recorder()
+        run_loop(recipe, tmp_path / optimizer, view)
+        losses[optimizer] = np.mean(view.losses[-20:])
+    assert losses["muon"] < losses["adamw"]
 
 
 def test_only_labelled_tokens_count() -> None:
@@ -206,7 +235,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
             view=Poison(),
         )
     restored = build_model(recipe.model)
-    progress = load_checkpoint(checkpoint, restored, build_optimizer(restored, recipe))
+    progress = load_checkpoint(checkpoint, restored, build_optimizers(restored, recipe))
     assert progress.total_steps == 10
     assert all(torch.isfinite(weight).all() for weight in restored.state_dict().values())
 
@@ -215,10 +244,10 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
     recipe = make_recipe()
     model = build_model(recipe.model)
     path = tmp_path / "checkpoint.safetensors"
-    save_checkpoint(path, model, build_optimizer(model, recipe), Progress())
+    save_checkpoint(path, model, build_optimizers(model, recipe), Progress())
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(TrainingError, match="damaged"):
-        load_checkpoint(path, model, build_optimizer(model, recipe))
+        load_checkpoint(path, model, build_optimizers(model, recipe))
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
@@ -227,7 +256,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
     recipe = make_recipe()
     model = build_model(recipe.model)
     path = tmp_path / "checkpoint.safetensors"
-    save_checkpoint(path, model, build_optimizer(model, recipe), Progress(total_steps=1))
+    save_checkpoint(path, model, build_optimizers(model, recipe), Progress(total_steps=1))
     before = path.read_bytes()
 
     def full(*_: object) -> None:
@@ -235,7 +264,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(TrainingError, match="No space left"):
-        save_checkpoint(path, model, build_optimizer(model, recipe), Progress(total_steps=2))
+        save_checkpoint(path, model, build_optimizers(model, recipe), Progress(total_steps=2))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 

@@ -76,8 +76,10 @@ class Recipe(Config):
     """Decides initial weights, order of the data and dropout."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """bfloat16: matrix products in bf16 by autocast; weights and optimizer stay float32."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """muon: Muon for the matrices inside the layers, AdamW for the rest; learns more from each token."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.1
-    """AdamW's decay of matrices; vectors have none."""
+    """Decay of matrices; vectors have none."""
     beta1: Rate = 0.9
     """How slowly AdamW forgets the gradient."""
     beta2: Rate = 0.98

@@ -1,6 +1,6 @@
 """Checkpoints: everything a run needs to go on, in one safetensors file that is replaced atomically.
 
-Weights, AdamW's state and the random state are tensors; the counters are JSON in the file's header.
+Weights, the optimizers' state and the random state are tensors; the counters are JSON in the file's header.
 Nothing is pickled.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -40,18 +41,25 @@ class Progress:
 
 
 def save_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+    path: Path,
+    model: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    progress: Progress,
 ) -> None:
     """Write a checkpoint; a crash at any moment leaves the old one or the new one."""
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{name}": tensor for name, tensor in state.items()}
+    for number, optimizer in enumerate(optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            place = f"optimizer/{number}/{index}"
+            tensors |= {f"{place}/{name}": tensor for name, tensor in state.items()}
     tensors["random"] = torch.get_rng_state()
     write_tensors(path, tensors, {"progress": json.dumps(asdict(progress))})
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Bring model, optimizer and random state back to where the checkpoint was written.
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+) -> Progress:
+    """Bring model, optimizers and random state back to where the checkpoint was written.
 
     Raises:
         TrainingError: the file is damaged or belongs to another model.
@@ -61,13 +69,9 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
             progress = Progress(**json.loads(file.metadata()["progress"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         weights = _take(tensors, "model/")
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _take(tensors, "optimizer/").items():
-            index, key = name.split("/")
-            state.setdefault(int(index), {})[key] = tensor
         model.load_state_dict(weights)
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
+        for number, optimizer in enumerate(optimizers):
+            _load_optimizer(optimizer, _take(tensors, f"optimizer/{number}/"))
         torch.set_rng_state(tensors["random"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError):
         raise TrainingError(
@@ -90,6 +94,15 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
         raise TrainingError(
             f"Cannot write {path}: {error}; the checkpoint before is intact."
         ) from None
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, key = name.split("/")
+        state.setdefault(int(index), {})[key] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def _take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

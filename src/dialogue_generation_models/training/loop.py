@@ -1,6 +1,6 @@
 """The training loop: one for every architecture, objective and device.
 
-It knows batches, a model that gives logits where it is asked, and an optimizer. What differs between
+It knows batches, a model that gives logits where it is asked, and optimizers. What differs between
 architectures is in the batches' inputs; what a person sees is in the view.
 """
 
@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +22,7 @@ from ..config.training import Recipe, StageConfig
 from ..data.dataset import IGNORED, Batch, Batches
 from ..errors import TrainingError
 from .checkpointing import Progress, load_checkpoint, save_checkpoint
-from .optimizer import build_optimizer, learning_rate
+from .optimizer import build_optimizers, learning_rate
 
 _SCORED_STEP = 128
 
@@ -83,15 +84,15 @@ def train(
     Raises:
         TrainingError: the loss is no longer finite; the checkpoint is intact.
     """
-    optimizer = build_optimizer(model, recipe)
+    optimizers = build_optimizers(model, recipe)
     torch.manual_seed(recipe.seed)
-    progress = load_checkpoint(checkpoint, model, optimizer) if checkpoint.exists() else Progress()
+    progress = load_checkpoint(checkpoint, model, optimizers) if checkpoint.exists() else Progress()
     for index in range(progress.stage, len(stages)):
         stage = stages[index]
         if index > progress.stage:
             progress.stage, progress.step = index, 0
         while progress.step < stage.config.steps:
-            view.step(train_step(model, optimizer, stage, recipe, progress))
+            view.step(train_step(model, optimizers, stage, recipe, progress))
             is_last = progress.step == stage.config.steps
             if progress.step % recipe.validation_every and not is_last:
                 continue
@@ -101,13 +102,13 @@ def train(
                 progress.best_loss, progress.best_step = loss, progress.total_steps
                 on_best(progress)
             view.validation(progress, loss, is_best)
-            save_checkpoint(checkpoint, model, optimizer, progress)
+            save_checkpoint(checkpoint, model, optimizers, progress)
     return progress
 
 
 def train_step(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     stage: Stage,
     recipe: Recipe,
     progress: Progress,
@@ -115,11 +116,12 @@ def train_step(
     """Learn from one batch and advance `progress`."""
     started = time.perf_counter()
     rate = learning_rate(stage.config, progress.step)
-    for group in optimizer.param_groups:
+    for group in chain.from_iterable(optimizer.param_groups for optimizer in optimizers):
         group["lr"] = rate
     batch = stage.batches.batch(progress.step)
     loss, tokens = summed_loss(model.train(), batch, recipe)
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
     # A batch may hold nothing but turns that are not learnt.
     (loss / max(1, tokens)).backward()  # type: ignore[no-untyped-call]
     norm = float(nn.utils.clip_grad_norm_(model.parameters(), recipe.max_gradient_norm))
@@ -129,7 +131,8 @@ def train_step(
             f"The loss is no longer finite at step {progress.total_steps + 1}; "
             "lower the learning rate and start again from the last checkpoint."
         )
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()
     seconds = time.perf_counter() - started
     progress.step += 1
     progress.total_steps += 1
