@@ -13,8 +13,8 @@ from ..config.training import Recipe, StageConfig
 def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Make what steps a model: AdamW alone, or Muon for the layers' matrices and AdamW for the rest.
 
-    Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) makes each matrix's step orthogonal. Its steps are
-    scaled to the size of AdamW's (Liu et al. 2025, arXiv 2502.16982, section 2.2), so one rate serves both.
+    Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) makes each matrix's step orthogonal. Its
+    steps are as large as AdamW's (Liu et al. 2025, arXiv 2502.16982, section 2.2), so one rate serves both.
     """
     inside = _layer_matrices(model) if recipe.optimizer == "muon" else []
     taken = {id(p) for p in inside}
