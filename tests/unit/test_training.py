@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,7 @@ from dialogue_generation_models.training.checkpointing import (
     save_checkpoint,
 )
 from dialogue_generation_models.training.export import export
+from dialogue_generation_models.training.interruption import only_trainer, stop_after_step
 from dialogue_generation_models.training.loop import Stage, StepReport, summed_loss, train
 from dialogue_generation_models.training.optimizer import build_optimizers, learning_rate
 from dialogue_generation_models.training.run import run
@@ -119,7 +124,9 @@ class Recorder:
         self.validations.append((progress.total_steps, loss, is_best))
 
 
-def run_loop(recipe: Recipe, folder: Path, view: Recorder) -> nn.Module:
+def run_loop(
+    recipe: Recipe, folder: Path, view: Recorder, is_stopping: Callable[[], bool] = lambda: False
+) -> nn.Module:
     torch.manual_seed(recipe.seed)
     model = build_model(recipe.model)
     batches = make_batches(recipe)
@@ -131,6 +138,7 @@ def run_loop(recipe: Recipe, folder: Path, view: Recorder) -> nn.Module:
         checkpoint=folder / "checkpoint.safetensors",
         on_best=lambda progress: None,
         view=view,
+        is_stopping=is_stopping,
     )
     return model
 
@@ -198,6 +206,48 @@ def test_muon_learns_more_from_the_same_batches(tmp_path: Path) -> None:
         run_loop(recipe, tmp_path / optimizer, view)
         losses[optimizer] = np.mean(view.losses[-20:])
     assert losses["muon"] < losses["adamw"]
+
+
+def test_a_run_that_is_asked_to_stop_goes_on_from_that_very_step(tmp_path: Path) -> None:
+    recipe = make_recipe(GPT, (15, 20))
+    for name in ("straight", "stopped"):
+        (tmp_path / name).mkdir()
+    straight, stopped, resumed = Recorder(), Recorder(), Recorder()
+    expected = run_loop(recipe, tmp_path / "straight", straight)
+    with pytest.raises(KeyboardInterrupt):
+        run_loop(recipe, tmp_path / "stopped", stopped, lambda: len(stopped.losses) == 18)
+    result = run_loop(recipe, tmp_path / "stopped", resumed)
+    assert stopped.losses + resumed.losses == straight.losses
+    assert stopped.validations + resumed.validations == straight.validations
+    for name, weight in expected.state_dict().items():
+        assert torch.equal(weight, result.state_dict()[name]), name
+
+
+def test_ctrl_c_is_heard_after_the_step_and_the_second_one_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt), stop_after_step() as is_stopping:  # noqa: PT012
+        assert not is_stopping()
+        signal.raise_signal(signal.SIGINT)
+        assert is_stopping()
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_two_trainers_never_share_a_folder_and_a_killed_one_leaves_no_lock(tmp_path: Path) -> None:
+    hold = (
+        "import sys, time; from pathlib import Path\n"
+        "from dialogue_generation_models.training.interruption import only_trainer\n"
+        "with only_trainer(Path(sys.argv[1])):\n"
+        "    print('held', flush=True); time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", hold, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(TrainingError, match="Another process trains"), only_trainer(tmp_path):
+            pass
+        other.kill()
+    with only_trainer(tmp_path):
+        pass
 
 
 def test_only_labelled_tokens_count() -> None:

@@ -30,7 +30,7 @@ def train(
 ) -> None:
     """Train a model and leave it, with its card, in RUN/NAME.
 
-    A run that was stopped goes on from its last checkpoint when the same command is given again.
+    A run that was stopped goes on where it stopped when the same command is given again.
     """
     import torch
     from rich.console import Console
@@ -54,7 +54,7 @@ def train(
             path = export(config, folder, command=f"dgm train {recipe.as_posix()}", track=track)
     except KeyboardInterrupt:
         print(
-            f"Stopped. The same command goes on from the last validation in {folder}.",
+            f"Stopped. The same command goes on where it stopped, in {folder}.",
             file=sys.stderr,
         )
         raise

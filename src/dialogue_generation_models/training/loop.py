@@ -69,6 +69,7 @@ def train(
     checkpoint: Path,
     on_best: Callable[[Progress], None],
     view: View,
+    is_stopping: Callable[[], bool] = lambda: False,
 ) -> Progress:
     """Train through all stages, going on from `checkpoint` if it exists.
 
@@ -77,11 +78,13 @@ def train(
         stages: what to learn, in order.
         validation: batches that are never learnt from.
         recipe: schedule, precision and seed.
-        checkpoint: file that is replaced at every validation.
+        checkpoint: file that is replaced at every validation, and when the run stops.
         on_best: called when the validation loss of the last stage is lower than ever.
         view: shown every step and validation.
+        is_stopping: asked after every step; if so, a checkpoint is written there.
 
     Raises:
+        KeyboardInterrupt: the run was to stop, and did.
         TrainingError: the loss is no longer finite; the checkpoint is intact.
     """
     optimizers = build_optimizers(model, recipe)
@@ -94,15 +97,19 @@ def train(
         while progress.step < stage.config.steps:
             view.step(train_step(model, optimizers, stage, recipe, progress))
             is_last = progress.step == stage.config.steps
-            if progress.step % recipe.validation_every and not is_last:
-                continue
-            loss = validate(model, validation, recipe)
-            is_best = index == len(stages) - 1 and loss < progress.best_loss
-            if is_best:
-                progress.best_loss, progress.best_step = loss, progress.total_steps
-                on_best(progress)
-            view.validation(progress, loss, is_best)
-            save_checkpoint(checkpoint, model, optimizers, progress)
+            is_due = is_last or progress.step % recipe.validation_every == 0
+            if is_due:
+                loss = validate(model, validation, recipe)
+                is_best = index == len(stages) - 1 and loss < progress.best_loss
+                if is_best:
+                    progress.best_loss, progress.best_step = loss, progress.total_steps
+                    on_best(progress)
+                view.validation(progress, loss, is_best)
+            stops = is_stopping()
+            if is_due or stops:
+                save_checkpoint(checkpoint, model, optimizers, progress)
+            if stops:
+                raise KeyboardInterrupt
     return progress
 
 

@@ -26,6 +26,7 @@ from ..models import build_model
 from ..tokenizer.tokenizer import Tokenizer
 from .checkpointing import Progress, write_tensors
 from .corpus import Corpus
+from .interruption import only_trainer, stop_after_step
 from .loop import train
 from .report import RunView
 
@@ -53,12 +54,23 @@ _DESCRIPTIVE = {
 def run(recipe: Recipe, folder: Path, *, device: str, console: Console) -> Progress:
     """Train what the recipe describes, going on where an earlier run in the folder stopped.
 
+    Ctrl+C ends it after the step it is in, with a checkpoint.
+
     Raises:
         DataError: a source is missing or empty.
-        TrainingError: the folder belongs to another recipe, or the loss is no longer finite.
+        TrainingError: the folder belongs to another recipe or is being trained in, or the loss is no
+            longer finite.
+        KeyboardInterrupt: the run was stopped.
     """
     corpus = Corpus(recipe)
     folder.mkdir(parents=True, exist_ok=True)
+    with only_trainer(folder):
+        return _run(recipe, corpus, folder, device=device, console=console)
+
+
+def _run(
+    recipe: Recipe, corpus: Corpus, folder: Path, *, device: str, console: Console
+) -> Progress:
     _claim(folder, recipe)
     tokenizer = _tokenizer(corpus, folder, console)
     _check_data(folder, corpus)
@@ -71,7 +83,7 @@ def run(recipe: Recipe, folder: Path, *, device: str, console: Console) -> Progr
         console.print(f"{stage.config.name}: {stage.config.steps} steps, {epochs:.2f} epochs")
     torch.manual_seed(recipe.seed)
     model = build_model(recipe.model).to(device)
-    with RunView(recipe, folder / LOG, console) as view:
+    with RunView(recipe, folder / LOG, console) as view, stop_after_step() as is_stopping:
         view.start(hardware=_hardware(device), threads=torch.get_num_threads())
         return train(
             model,
@@ -81,6 +93,7 @@ def run(recipe: Recipe, folder: Path, *, device: str, console: Console) -> Progr
             checkpoint=folder / CHECKPOINT,
             on_best=lambda progress: _save_best(folder, model, progress),
             view=view,
+            is_stopping=is_stopping,
         )
 
 

@@ -1,0 +1,67 @@
+"""Ctrl+C lets the step that runs come to its end; and a run's folder is one trainer's alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from ..errors import TrainingError
+
+
+@contextmanager
+def stop_after_step() -> Iterator[Callable[[], bool]]:
+    """Give a function that says whether Ctrl+C was pressed; a second Ctrl+C interrupts at once.
+
+    Only the main thread hears signals; in another one the function always says no.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def only_trainer(folder: Path) -> Iterator[None]:
+    """Hold a run's folder; the system lets go of it when the process ends, however it ends.
+
+    Raises:
+        TrainingError: another process trains in the folder.
+    """
+    path = folder / ".lock"
+    with path.open("a+b") as file:
+        try:
+            _lock(file)
+        except OSError:
+            raise TrainingError(
+                f"Another process trains in {folder}; wait for it, or give a new folder with -o."
+            ) from None
+        yield
+
+
+def _lock(file: IO[bytes]) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(0, os.SEEK_SET)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
