@@ -72,4 +72,6 @@ def _message(entry: Any, where: str) -> Message:
         at, speaker, text = entry.get("at"), entry.get("speaker"), entry.get("text")
         if isinstance(speaker, str) and isinstance(text, str) and isinstance(at, str | None):
             return Message(at, speaker, text)
-    raise DataError(f"{where}: each message needs the texts 'speaker' and 'text', and 'at' or null.")
+    raise DataError(
+        f"{where}: each message needs the texts 'speaker' and 'text', and 'at' or null."
+    )
