@@ -1,0 +1,82 @@
+"""Chats cut into dialogues by silence.
+
+- The lines of one room stand together and in order, so a dialogue may go on from one line to the next.
+- A message without a time belongs to the dialogue before it; a clock that goes back is no silence.
+- Speakers become A, B, C in the order in which they first speak in a dialogue; no name goes on.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from ..config.cleaning import SessionConfig
+from ..dialogue import Dialogue, Turn
+from ..errors import DataError
+from .chats import Chat, Message
+
+
+def cut_sessions(chats: Iterable[Chat], config: SessionConfig) -> Iterator[Dialogue]:
+    """Yield the dialogues of chats, neighbouring messages of one speaker joined by a space.
+
+    Dialogues of one speaker alone, and with `me` those without an answer of `me`, are left out.
+    `meta` holds the room, and with `me` the letter of the `reply_speaker`.
+
+    Args:
+        chats: chat lines; the lines of one room follow each other.
+        config: the silence that ends a dialogue, and whose messages are replies.
+
+    Raises:
+        DataError: a time is not of the form 2020-11-03T11:29:00.
+    """
+    for room, lines in groupby(chats, key=lambda chat: chat.id):
+        messages = (message for chat in lines for message in chat.messages)
+        kept = 0
+        for session in _split(messages, timedelta(minutes=config.gap_minutes)):
+            dialogue = _dialogue(session, room, f"{room}-{kept + 1:06d}", config.me)
+            if dialogue is not None:
+                kept += 1
+                yield dialogue
+
+
+def _split(messages: Iterable[Message], gap: timedelta) -> Iterator[list[Message]]:
+    session: list[Message] = []
+    latest: datetime | None = None
+    for message in messages:
+        at = _time(message.at) if message.at else None
+        if session and at and latest and at - latest > gap:
+            yield session
+            session = []
+        session.append(message)
+        latest = at or latest
+    if session:
+        yield session
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=None)
+    except ValueError:
+        raise DataError(
+            "A message's 'at' is no time of the form 2020-11-03T11:29:00; mend it or make it null."
+        ) from None
+
+
+def _dialogue(messages: list[Message], room: str, name: str, me: str | None) -> Dialogue | None:
+    spoken = [message for message in messages if message.text.strip()]
+    letters: dict[str, str] = {}
+    for message in spoken:
+        letters.setdefault(message.speaker, _letter(len(letters)))
+    turns = tuple(Turn(letters[message.speaker], message.text) for message in spoken)
+    meta = {"room": room} if me is None else {"room": room, "reply_speaker": letters.get(me)}
+    dialogue = Dialogue(turns, name, meta).merge_speakers()
+    replies = [turn for turn in dialogue.turns[1:] if me is None or turn.speaker == letters.get(me)]
+    return dialogue if replies else None
+
+
+def _letter(number: int) -> str:
+    """Return A to Z, then A2 to Z2 and so on."""
+    round_, place = divmod(number, 26)
+    return string.ascii_uppercase[place] + (str(round_ + 1) if round_ else "")
