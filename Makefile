@@ -29,7 +29,7 @@ docs: $(VENV)/.installed-dev
 
 lowest: constraints-lowest.txt
 	$(PYTHON) -m venv $(VENV)-lowest
-	$(VENV)-lowest/bin/python -m pip install --quiet -c constraints-lowest.txt -e ".[train]" pytest
+	$(VENV)-lowest/bin/python -m pip install --quiet -c constraints-lowest.txt -e ".[data]" pytest
 	$(VENV)-lowest/bin/python -m pytest tests/unit/test_imports.py
 
 bench: $(VENV)/.installed-dev
