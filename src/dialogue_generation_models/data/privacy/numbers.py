@@ -1,0 +1,186 @@
+"""Numbers that name a person: of residents, phones, accounts, cards, plates and papers.
+
+- Patterns look only inside stretches of digits and separators, so ordinary text costs one search.
+- A separator may be a line break: numbers are sent in two or three messages.
+- A failed checksum never clears a resident number (random since October 2020).
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from operator import mul
+from re import Match, Pattern
+
+from .finding import Finding, Kind
+from .normalize import Conversation
+
+_S = r"[ \-.()/\n]{0,3}"
+_STRETCH = re.compile(r"[0-9][0-9 \-.()/\n]{4,}[0-9]")
+_HEAD, _TAIL = r"(?<![0-9])", r"(?![0-9])"
+
+
+def _bounded(body: str) -> Pattern[str]:
+    return re.compile(f"{_HEAD}(?:{body}){_TAIL}")
+
+
+_RESIDENT = _bounded(rf"[0-9]{{6}}{_S}[0-9][0-9]{{6}}")
+_MASKED = re.compile(r"(?<![0-9])([0-9]{6}) ?- ?([1-8])(?:[*xX○●]{6}|(?![0-9]))")
+_PHONES = (
+    _bounded(
+        rf"010{_S}[0-9]{{4}}{_S}[0-9]{{4}}|01[16-9]{_S}[0-9]{{3,4}}{_S}[0-9]{{4}}"
+        rf"|010{_S}[0-9]{{2}}{_S}[0-9]{{2}}{_S}[0-9]{{2}}{_S}[0-9]{{2}}"
+        rf"|0[5789]0{_S}[0-9]{{3,4}}{_S}[0-9]{{4}}"
+    ),
+    _bounded(
+        rf"(?:00)?82{_S}0?{_S}(?:1[016-9]|2|[3-6][1-5]|70){_S}[0-9]{{3,4}}{_S}[0-9]{{4}}"
+        rf"|(?:010)?81{_S}0?{_S}(?:[5789]0{_S}[0-9]{{4}}|[1-9][0-9]?{_S}[0-9]{{3,4}}){_S}[0-9]{{4}}"
+    ),
+    _bounded(r"0(?:2|[3-6][1-5]|50[0-9])[ \-.)/\n]{1,2}[0-9]{3,4}[ \-.\n]{1,2}[0-9]{4}"),
+    _bounded(r"0(?:2[0-9]{7,8}|[3-6][1-5][0-9]{7,8})"),
+    _bounded(r"0[1-9][0-9]{0,3}[\-()][0-9]{1,4}[\-()][0-9]{4}|0120-?[0-9]{2,3}-?[0-9]{3,4}"),
+    _bounded(
+        r"1(?:5(?:22|33|44|66|77|88|99)|6(?:00|44|61|66|70|88)|8(?:00|11|33|55|66|77|99))-[0-9]{4}"
+    ),
+)
+_LOCAL_PHONE = _bounded(r"[0-9]{3,4}-[0-9]{4}")
+_PHONE_CUE = re.compile(
+    r"전화|연락처|(?:내|제|폰|이) ?번호|폰번|핸드폰|휴대폰|전번|폰 ?번호|電話|携帯|(?i:tel)"
+)
+_CARD = _bounded(
+    rf"[0-9]{{4}}{_S}[0-9]{{4}}{_S}[0-9]{{4}}{_S}[0-9]{{4}}|3[47][0-9]{{2}}{_S}[0-9]{{6}}{_S}[0-9]{{5}}"
+)
+_CARD_CUE = re.compile(r"카드|カード|クレカ")
+_MY_NUMBER = _bounded(rf"[0-9]{{4}}{_S}[0-9]{{4}}{_S}[0-9]{{4}}")
+_MY_NUMBER_CUE = re.compile(r"マイナンバー|個人番号")
+_LICENCE = _bounded(r"(?:1[1-9]|2[0-68])[- .]?[0-9]{2}[- .]?[0-9]{6}[- .]?[0-9]{2}")
+_LICENCE_CUE = re.compile(r"면허|운전")
+_BUSINESS = _bounded(r"[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{5}")
+_BUSINESS_CUE = re.compile(r"사업자")
+_ACCOUNT = _bounded(r"[0-9]{1,16}(?:[ \-\n]{1,2}[0-9]{1,10}){0,4}")
+_ACCOUNT_CUE = re.compile(
+    r"계좌|입금|송금|이체|통장|은행|뱅크|국민|신한|우리 ?은|농협|기업|하나 ?은|새마을"
+    r"|신협|수협|우체국|토스|케뱅|카뱅"
+    r"|口座|振込|振り込|銀行|ゆうちょ|普通預金|信用金庫"
+)
+_DAY = re.compile(r"(?:19|20)[0-9]{2}[ \-](?:0?[1-9]|1[0-2])[ \-][0-3]?[0-9](?![0-9])")
+_SHORT_ACCOUNT_CUE = re.compile(r"口座番号|普通|ゆうちょ|支店")
+_REACH = 40
+
+
+def detect_numbers(conversation: Conversation) -> list[Finding]:
+    """Find the numbers of persons, phones, accounts, cards, cars and papers; findings may overlap."""
+    text = conversation.folded
+    found: list[Finding] = []
+    for stretch in _STRETCH.finditer(text):
+        start, end = stretch.span()
+        taken: list[tuple[int, int]] = []
+        for kind, first, last in _of_stretch(text, start, end):
+            at = bisect_left(taken, (first, last))
+            after_previous = at == 0 or taken[at - 1][1] <= first
+            if after_previous and (at == len(taken) or last <= taken[at][0]):
+                taken.insert(at, (first, last))
+                found.append(conversation.find(kind, first, last))
+    found += (
+        conversation.find("rrn" if int(m[2]) < 5 else "frn", *m.span())
+        for m in _MASKED.finditer(text)
+        if _is_date(m[1])
+    )
+    for kind, pattern in _LETTERED:
+        found += (conversation.find(kind, *match.span()) for match in pattern.finditer(text))
+    return found
+
+
+_PLATE_LETTERS = "가나다라마거너더러머버서어저고노도로모보소오조구누두루무부수우주바사아자배하허호"
+_LETTERED: tuple[tuple[Kind, Pattern[str]], ...] = (
+    (
+        "plate",
+        re.compile(
+            rf"(?<![0-9])[0-9]{{2,3}} ?[{_PLATE_LETTERS}]"
+            r" ?[0-9]{4}(?![0-9원년개명분])"
+        ),
+    ),
+    ("plate", re.compile(r"[一-龥ぁ-ん]{2,4} ?[0-9]{3} ?[ぁ-ん] ?[0-9]{2}-?[0-9]{2}(?![0-9])")),
+    ("passport", re.compile(r"(?<![A-Za-z0-9])[MSRODGT][0-9]{3}[A-Z][0-9]{4}(?![A-Za-z0-9])")),
+    ("passport", re.compile(r"(?<![A-Za-z0-9])[MSRODGT][0-9]{8}(?![A-Za-z0-9])")),
+    (
+        "passport",
+        re.compile(r"(?<=여권번호) ?[은는:]? ?[msrodgt][0-9]{3}[a-z0-9][0-9]{4}(?![0-9])"),
+    ),
+    ("licence", re.compile(r"[가-힣]{2} ?[0-9]{2}-[0-9]{6}-[0-9]{2}(?![0-9])")),
+    ("passport", re.compile(r"(?<![A-Za-z0-9])[A-HJ-NP-Z]{2}[0-9]{7}(?![A-Za-z0-9])")),
+)
+
+
+def _of_stretch(text: str, start: int, end: int) -> Iterator[tuple[Kind, int, int]]:
+    """The numbers of one stretch, the surest kinds first."""
+    before = text[max(0, start - _REACH) : start]
+    near = before + text[end : end + _REACH // 2]
+    for match in _RESIDENT.finditer(text, start, end):
+        digits = _digits(match)
+        if _is_date(digits[:6]):
+            yield ("frn" if digits[6] in "5678" else "rrn"), *match.span()
+    for pattern in _PHONES:
+        for match in pattern.finditer(text, start, end):
+            first = match.start()
+            plus = text[first - 1 : first] == "+"
+            yield "phone", first - plus, match.end()
+    yield from _checked_numbers(text, start, end, near)
+    if _PHONE_CUE.search(near):
+        for match in _LOCAL_PHONE.finditer(text, start, end):
+            yield "phone", *match.span()
+    short = _SHORT_ACCOUNT_CUE.search(near)
+    if short or _ACCOUNT_CUE.search(near):
+        for match in _ACCOUNT.finditer(text, start, end):
+            if _DAY.match(match.group()):
+                continue
+            if (7 if short else 10) <= len(_digits(match)) <= 16:
+                yield "account", *match.span()
+
+
+def _checked_numbers(text: str, start: int, end: int, near: str) -> Iterator[tuple[Kind, int, int]]:
+    for kind, pattern, is_valid, cue in _CHECKED:
+        for match in pattern.finditer(text, start, end):
+            if is_valid(match) or cue.search(near):
+                yield kind, *match.span()
+
+
+def _digits(match: Match[str]) -> str:
+    return "".join(c for c in match.group() if c.isdigit())
+
+
+def _is_date(digits: str) -> bool:
+    return 1 <= int(digits[2:4]) <= 12 and 1 <= int(digits[4:6]) <= 31
+
+
+def _is_card(match: Match[str]) -> bool:
+    """ISO/IEC 7812-1, annex B."""
+    digits = _digits(match)
+    doubled = sum(sum(divmod(2 * int(d), 10)) for d in digits[-2::-2])
+    return digits[0] in "34569" and (doubled + sum(map(int, digits[-1::-2]))) % 10 == 0
+
+
+def _is_my_number(match: Match[str]) -> bool:
+    digits = _digits(match)
+    total = sum(map(mul, map(int, digits), (6, 5, 4, 3, 2, 7, 6, 5, 4, 3, 2)))
+    return not match.group().isdigit() and -total % 11 % 10 == int(digits[11])
+
+
+def _is_licence(match: Match[str]) -> bool:
+    """The check digits of a driver's licence are not public; its shape is rare enough."""
+    return match.group().count("-") == 3
+
+
+def _is_business(match: Match[str]) -> bool:
+    digits = _digits(match)
+    total = sum(map(mul, map(int, digits), (1, 3, 7, 1, 3, 7, 1, 3, 5))) + int(digits[8]) * 5 // 10
+    return not match.group().isdigit() and -total % 10 == int(digits[9])
+
+
+_CHECKED: tuple[tuple[Kind, Pattern[str], Callable[[Match[str]], bool], Pattern[str]], ...] = (
+    ("card", _CARD, _is_card, _CARD_CUE),
+    ("my_number", _MY_NUMBER, _is_my_number, _MY_NUMBER_CUE),
+    ("licence", _LICENCE, _is_licence, _LICENCE_CUE),
+    ("business_number", _BUSINESS, _is_business, _BUSINESS_CUE),
+)
