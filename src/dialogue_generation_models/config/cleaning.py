@@ -1,9 +1,20 @@
-"""How chats become dialogues."""
+"""How chats become dialogues, and which of their turns are worth learning from.
+
+The rules of `FilterConfig` are those of Meena (arXiv 2001.09977 section 3.1) and DialoGPT (arXiv 1911.00536
+section 2); every rule has a value that switches it off.
+"""
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from .schema import Config
 from .training import Positive
+
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class SessionConfig(Config):
@@ -13,3 +24,78 @@ class SessionConfig(Config):
     """A longer silence begins a new dialogue."""
     me: str | None = None
     """Learn only this person's messages as replies; all by default."""
+
+
+class FilterConfig(Config):
+    """Turns to drop, together with everything said after them. The defaults are those of `filtered`."""
+
+    min_characters: Count = 2
+    """Shortest turn; 0 for no limit."""
+    max_characters: Count = 256
+    """Longest turn, about 128 subwords; 0 for no limit."""
+    max_words: Count = 30
+    """Longest turn in words, two Kana or Kanji being one; 0 for no limit."""
+    max_words_in_all: Count = 200
+    """Longest dialogue in words; it is cut before the turn that goes over. 0 for no limit."""
+    min_letter_share: Share = 0.7
+    """Smallest part of a turn's characters, spaces aside, that must be letters of any script; 0 for none."""
+    max_parent_overlap: Share = 0.8
+    """Largest part of a reply's letter trigrams that the turn before may share; 1 for no limit."""
+    max_word_run: Count = 2
+    """How often a word may be said in a row, laughter and tears aside; 0 for no limit."""
+    max_repeats: Count = 100
+    """Drop a turn said more often than this in the whole corpus, every time; 0 for no limit."""
+    drop_urls: bool = True
+    """Whether turns with a web address go."""
+    drop_markup: bool = True
+    """Whether turns with tags, square or curly brackets go."""
+    drop_bots: bool = True
+    """Whether turns of a speaker whose name contains bot, 봇 or ボット go."""
+    blocked_words: list[Annotated[str, Field(min_length=1)]] = []
+    """Drop a turn with one of these; in Latin letters as a whole word, else anywhere."""
+    bland_replies: list[Annotated[str, Field(min_length=1)]] = [
+        "몰라",
+        "모르겠어",
+        "모르겠어요",
+        "잘 모르겠어",
+        "글쎄",
+        "글쎄요",
+        "わからない",
+        "わかりません",
+        "知らない",
+        "さあ",
+        "I don't know",
+        "idk",
+    ]
+    """Drop a reply that says just this, whatever its punctuation."""
+    function_words: list[Annotated[str, Field(min_length=1)]] = []
+    """Drop a turn with none of these words; empty for no rule, as Korean and Japanese join theirs to others."""
+
+
+FILTER_PROFILES: dict[str, FilterConfig] = {
+    "filtered": FilterConfig(),
+    "unfiltered": FilterConfig(
+        min_characters=0,
+        max_characters=0,
+        max_words=0,
+        max_words_in_all=0,
+        min_letter_share=0.0,
+        max_parent_overlap=1.0,
+        max_word_run=0,
+        max_repeats=0,
+        drop_urls=False,
+        drop_markup=False,
+        drop_bots=False,
+        bland_replies=[],
+    ),
+}
+"""The two kinds of training data by name: by all rules of the papers, and as it was said."""
+
+
+class DedupConfig(Config):
+    """How many copies stay."""
+
+    keep_dialogues: Count = 1
+    """Copies of one dialogue to keep; 0 for all."""
+    keep_replies: Count = 100
+    """Copies of one reply to keep; a dialogue is cut before a further one. 0 for all."""

@@ -1,0 +1,220 @@
+"""Turns that are not worth learning from: the rules of Meena and DialoGPT, one predicate each.
+
+- When a turn is dropped, so is everything said after it, which was built on it (arXiv 2001.09977 section 3.1).
+- Letters are those of all scripts: Hangul, single jamo as in ㅋㅋㅋ and ㅠㅠ, Kana, Kanji, the w of www.
+- Cheap rules come first, so that a turn far too long meets no other. The first rule that drops it is counted.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import NamedTuple, TypeAlias
+
+from ..config.cleaning import FilterConfig
+from ..dialogue import Dialogue
+from .dedup import hash_key, text_key
+
+_JAPANESE = "\u3005\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_WORD = re.compile(rf"[{_JAPANESE}]{{1,2}}|[^\W{_JAPANESE}]+")
+# `www` alone and `www...` are laughter.
+_URL = re.compile(
+    r"[a-z]://|(?<![a-z0-9])www\.[a-z0-9]|youtu\.be/"
+    r"|(?<=[a-z0-9])\.(?:com|net|org|kr|jp|io|gg|ly|app|dev)(?![a-z0-9])"
+)
+_MARKUP = re.compile(r"[\[\]{}]|<[/!]?[a-z][^<>]{0,200}>")
+_SOUNDS = re.compile(r"[w\u1100-\u11ff\u3131-\u318e]+")
+_MIN_TRIGRAMS = 4  # shorter replies, such as greetings, may echo
+
+
+class _Said(NamedTuple):
+    text: str
+    folded: str
+    parent: str | None
+    """The turn before, or None for the first."""
+    by_bot: bool
+
+
+_Rule: TypeAlias = Callable[[_Said], bool]
+
+
+@dataclass
+class FilterReport:
+    """What was removed and why; counts only.
+
+    `turns_in` is the sum of `turns_out`, `by_rule`, `built_on_dropped` and `left_alone`.
+    """
+
+    dialogues_in: int = 0
+    dialogues_out: int = 0
+    turns_in: int = 0
+    turns_out: int = 0
+    by_rule: Counter[str] = field(default_factory=Counter)
+    """Turns by the rule that dropped them."""
+    built_on_dropped: int = 0
+    """Turns after a dropped one."""
+    left_alone: int = 0
+    """First turns of which nothing else stayed."""
+
+
+def filter_dialogues(
+    dialogues: Iterable[Dialogue],
+    config: FilterConfig,
+    report: FilterReport,
+    counts: Mapping[int, int] | None = None,
+) -> Iterator[Dialogue]:
+    """Yield dialogues up to their first dropped turn; those of less than two turns are left out.
+
+    Args:
+        dialogues: as said, neighbouring messages of one speaker joined. Their `meta` may list the
+            `bot_speakers` where names are gone.
+        config: the rules.
+        report: counts are added to it.
+        counts: the table of `count_turns`; needed while `max_repeats` is not 0.
+
+    Raises:
+        ValueError: `max_repeats` is set and there is no table.
+    """
+    if config.max_repeats and counts is None:
+        raise ValueError("The rule max_repeats needs the table of count_turns.")
+    rules = _rules(config, counts or {})
+    for dialogue in dialogues:
+        end, rule = _first_dropped(dialogue, rules, config.max_words_in_all)
+        total = len(dialogue.turns)
+        report.dialogues_in += 1
+        report.turns_in += total
+        if rule is not None:
+            report.by_rule[rule] += 1
+            report.built_on_dropped += total - end - 1
+        if end < 2:
+            report.left_alone += end
+            continue
+        report.dialogues_out += 1
+        report.turns_out += end
+        yield dialogue if end == total else replace(dialogue, turns=dialogue.turns[:end])
+
+
+def count_turns(dialogues: Iterable[Dialogue]) -> Counter[int]:
+    """Count how often each turn is said, by the hash of its letters: the first pass."""
+    return Counter(
+        hash_key(text_key(turn.text)) for dialogue in dialogues for turn in dialogue.turns
+    )
+
+
+def _first_dropped(
+    dialogue: Dialogue, rules: Sequence[tuple[str, _Rule]], max_words_in_all: int
+) -> tuple[int, str | None]:
+    bots = dialogue.meta.get("bot_speakers", ())
+    parent: str | None = None
+    words = 0
+    for place, turn in enumerate(dialogue.turns):
+        by_bot = turn.speaker in bots or is_bot(turn.speaker)
+        said = _Said(turn.text, fold(turn.text), parent, by_bot)
+        for name, drops in rules:
+            if drops(said):
+                return place, name
+        if max_words_in_all:
+            words += count_words(turn.text)
+            if words > max_words_in_all:
+                return place, "max_words_in_all"
+        parent = turn.text
+    return len(dialogue.turns), None
+
+
+def _rules(config: FilterConfig, counts: Mapping[int, int]) -> list[tuple[str, _Rule]]:
+    """Return the rules that are switched on, each under the name of its field."""
+    blocked = _blocked_pattern(config.blocked_words)
+    bland = {text_key(reply) for reply in config.bland_replies}
+    needed = {fold(word) for word in config.function_words}
+    c = config
+    table: list[tuple[str, object, _Rule]] = [
+        ("max_characters", c.max_characters, lambda s: len(s.text) > c.max_characters),
+        ("min_characters", c.min_characters, lambda s: len(s.text.strip()) < c.min_characters),
+        ("drop_bots", c.drop_bots, lambda s: s.by_bot),
+        ("max_words", c.max_words, lambda s: count_words(s.text) > c.max_words),
+        ("drop_urls", c.drop_urls, lambda s: has_url(s.folded)),
+        ("drop_markup", c.drop_markup, lambda s: has_markup(s.folded)),
+        (
+            "min_letter_share",
+            c.min_letter_share,
+            lambda s: letter_share(s.folded) < c.min_letter_share,
+        ),
+        ("max_word_run", c.max_word_run, lambda s: longest_word_run(s.folded) > c.max_word_run),
+        ("blocked_words", blocked, lambda s: bool(blocked and blocked.search(s.folded))),
+        ("bland_replies", bland, lambda s: s.parent is not None and text_key(s.text) in bland),
+        ("function_words", needed, lambda s: needed.isdisjoint(_WORD.findall(s.folded))),
+        (
+            "max_parent_overlap",
+            c.max_parent_overlap < 1.0,
+            lambda s: s.parent is not None and overlap(s.text, s.parent) > c.max_parent_overlap,
+        ),
+        (
+            "max_repeats",
+            c.max_repeats,
+            lambda s: counts.get(hash_key(text_key(s.text)), 0) > c.max_repeats,
+        ),
+    ]
+    return [(name, drops) for name, on, drops in table if on]
+
+
+def fold(text: str) -> str:
+    """Return a text in one width and case."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def is_bot(name: str) -> bool:
+    """Say whether a speaker's name contains bot, in Latin letters, Hangul or Kana."""
+    folded = fold(name)
+    return any(word in folded for word in ("bot", "봇", "ボット"))
+
+
+def has_url(folded: str) -> bool:
+    """Say whether a folded text holds a web address."""
+    return _URL.search(folded) is not None
+
+
+def has_markup(folded: str) -> bool:
+    """Say whether a folded text holds a tag, a square or a curly bracket."""
+    return _MARKUP.search(folded) is not None
+
+
+def letter_share(text: str) -> float:
+    """Return the part of the characters, spaces aside, that are letters of any script; 0 for none."""
+    characters = "".join(text.split())
+    return sum(map(str.isalpha, characters)) / max(len(characters), 1)
+
+
+def count_words(text: str) -> int:
+    """Count words; as Japanese has no spaces, two Kana or Kanji are taken for one."""
+    return sum(1 for _ in _WORD.finditer(text))
+
+
+def longest_word_run(folded: str) -> int:
+    """Return how often a word is said in a row at most; words of jamo or w alone are sounds."""
+    words = ("".join(filter(str.isalnum, word)) for word in folded.split())
+    spoken = (word for word in words if word and not _SOUNDS.fullmatch(word))
+    return max((sum(1 for _ in run) for _, run in groupby(spoken)), default=0)
+
+
+def overlap(reply: str, parent: str) -> float:
+    """Return the part of a reply's letter trigrams that the parent has too; 0 for short replies."""
+    own, others = _trigrams(reply), _trigrams(parent)
+    return len(own & others) / len(own) if len(own) >= _MIN_TRIGRAMS else 0.0
+
+
+def _trigrams(text: str) -> set[str]:
+    key = text_key(text)
+    return {key[i : i + 3] for i in range(len(key) - 2)}
+
+
+def _blocked_pattern(words: Iterable[str]) -> re.Pattern[str] | None:
+    """Compile the blocked words: Latin ones whole, as `ass` is no part of `class`; others anywhere."""
+    parts = []
+    for word in sorted({fold(word) for word in words}):
+        escaped = re.escape(word)
+        parts.append(rf"(?<![a-z]){escaped}(?![a-z])" if word.isascii() else escaped)
+    return re.compile("|".join(parts)) if parts else None
