@@ -1,0 +1,88 @@
+"""What became of every line of an export, so that nothing is lost in silence.
+
+Each line has exactly one class; the classes sum to the file's lines. An account holds no chat text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+LineClass = Literal[
+    "message", "continuation", "date", "notice", "placeholder", "header", "blank", "unparsed"
+]
+CLASSES: tuple[LineClass, ...] = get_args(LineClass)
+LONGEST_MESSAGE = 1 << 20
+"""Characters; lines that would make a message longer are counted as unparsed."""
+
+
+@dataclass
+class Account:
+    """Counts of one export file."""
+
+    source: str = ""
+    """The format it was read as."""
+    problem: str = ""
+    """Why the file could not be read; no text and no name."""
+    counts: dict[LineClass, int] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0))
+
+    def add(self, line_class: LineClass, lines: int = 1) -> None:
+        """Count lines."""
+        self.counts[line_class] += lines
+
+    @property
+    def lines(self) -> int:
+        """Lines of the file."""
+        return sum(self.counts.values())
+
+
+class Assembler:
+    """Joins the lines of a message, and counts them. Parsers of line-based exports fill it."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.title = ""
+        self.at: str | None = None
+        self.speaker = ""
+        self.lines: list[str] = []
+        """Lines of the message that is still open; empty where none is."""
+        self._size = 0
+        self._blanks = 0
+
+    def open(self, at: str | None, speaker: str, text: str) -> None:
+        """Begin a message; the one before must have been closed."""
+        self.at, self.speaker, self.lines, self._size = at, speaker, [text], len(text)
+
+    def extend(self, line: str) -> None:
+        """Add a line to the open message; blank ones belong to it only if text follows them."""
+        if not line or line.isspace():
+            self._blanks += 1
+            return
+        self._size += len(line) + self._blanks + 1
+        if not self.lines or self._size > LONGEST_MESSAGE:
+            self.account.add("unparsed")
+            return
+        self.account.add("continuation", self._blanks + 1)
+        self.lines += [""] * self._blanks
+        self.lines.append(line)
+        self._blanks = 0
+
+    def replace(self, lines: list[str]) -> None:
+        """Give the open message these lines, all that follow the first being new."""
+        self.lines = lines
+        self._size = sum(map(len, lines)) + len(lines)
+        self.account.add("continuation", len(lines) - 1)
+
+    @property
+    def is_after_blank(self) -> bool:
+        """Whether the line before this one was blank."""
+        return self._blanks > 0
+
+    def close(self, line_class: LineClass) -> None:
+        """End the open message, if there is one: its first line is of this class."""
+        if self.lines:
+            self.account.counts[line_class] += 1
+            self.lines = []
+        if self._blanks:
+            self.account.add("blank", self._blanks)
+            self._blanks = 0
