@@ -9,9 +9,9 @@ Both: learned positions, tanh GELU, LayerNorm eps 1e-5, output head tied to the 
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config.model import GPTConfig
@@ -19,12 +19,12 @@ from .cache import Cache
 from .layers import (
     Attention,
     FeedForward,
-    causal_mask,
+    TiedHead,
     initialize_positions,
     initialize_weights,
-    segment_positions,
     token_std,
 )
+from .segments import causal_mask, segment_positions
 
 
 class PostNormBlock(nn.Module):
@@ -67,6 +67,7 @@ class GPT(nn.Module):
         block = PostNormBlock if is_post else PreNormBlock
         self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
         self.position_embedding = nn.Embedding(config.n_ctx, config.n_embd)
+        self.head = TiedHead(self.token_embedding)
         self.embedding_scale = math.sqrt(config.n_embd) if is_post else 1.0
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(block(config) for _ in range(config.n_layer))
@@ -102,7 +103,7 @@ class GPT(nn.Module):
         x = self.final_norm(x)
         if logits_at is not None:
             x = x[logits_at]  # [N, C]
-        return F.linear(x, self.token_embedding.weight)  # [B, T, V]
+        return cast(Tensor, self.head(x))  # [B, T, V]
 
     def _embed(
         self,
@@ -111,12 +112,14 @@ class GPT(nn.Module):
         position_ids: Tensor | None,
         cache: Cache | None,
     ) -> tuple[Tensor, Tensor | None]:
-        is_plain = segment_ids is None and cache is None
+        is_plain = segment_ids is None
         if segment_ids is None:
             segment_ids = torch.ones_like(input_ids)
-        all_segments = segment_ids if cache is None else cache.advance(segment_ids)  # [B, S]
-        if position_ids is None:
-            position_ids = segment_positions(all_segments)[:, -input_ids.shape[1] :]
+        if cache is not None:
+            counted, mask = cache.advance(segment_ids)
+        else:
+            counted = segment_positions(segment_ids)
+            mask = None if is_plain else causal_mask(segment_ids, segment_ids)
+        position_ids = counted if position_ids is None else position_ids
         x = self.token_embedding(input_ids) * self.embedding_scale  # [B, T, C]
-        x = self.dropout(x + self.position_embedding(position_ids))
-        return x, None if is_plain else causal_mask(segment_ids, all_segments)
+        return self.dropout(x + self.position_embedding(position_ids)), mask

@@ -1,10 +1,6 @@
-"""The layers that all architectures share: one attention, one feed-forward, and how tokens see each other.
+"""The layers that all architectures share: one attention, one feed-forward, the head, and their first weights.
 
-Unusual here:
-- A sequence's padding and packing are one thing: `segment_ids`, [B, T]. Tokens see only tokens of the
-  same number, 0 is padding, so a usual 0/1 attention mask is the case of one segment.
-- Positions count from each segment's start, so padding on either side and packing change no logits.
-- Projections are plain `nn.Linear` and positions are [B, T], so that per-sample gradients work.
+Projections are plain `nn.Linear` and positions are [B, T], so that per-sample gradients work.
 """
 
 from __future__ import annotations
@@ -12,7 +8,6 @@ from __future__ import annotations
 import math
 from typing import cast
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -47,30 +42,34 @@ class Attention(nn.Module):
             is_causal: each token sees itself and earlier ones; only without `mask` and `cache`.
             cache: keys and values of earlier steps, which are seen too.
         """
+        query = self.split_heads(self.query(x))  # [B, H, T, D]
         key, value = self.keys_and_values(x)  # [B, H, T, D]
         if cache is not None:
-            key, value = cache.extend(self, key, value)  # [B, H, S, D]
-        return self.attend(x, key, value, mask, is_causal)
+            return self.join_heads(cache.attend(self, query, key, value, mask))
+        return self.join_heads(self.mix(query, key, value, mask, is_causal))
 
     def keys_and_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, S, C] → two of [B, H, S, D]."""
-        return self._split_heads(self.key(x)), self._split_heads(self.value(x))
+        return self.split_heads(self.key(x)), self.split_heads(self.value(x))
 
-    def attend(
-        self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool
+    def mix(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool
     ) -> Tensor:
-        """Mix the values by how well the keys fit the queries of `x`: [B, T, C] → [B, T, C]."""
-        mixed = F.scaled_dot_product_attention(
-            self._split_heads(self.query(x)),
+        """Mix the values by how well the keys fit the queries, with dropout: → [B, H, T, D]."""
+        return F.scaled_dot_product_attention(
+            query,
             key,
             value,
             attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
             is_causal=is_causal,
-        )  # [B, H, T, D]
+        )
+
+    def join_heads(self, mixed: Tensor) -> Tensor:
+        """Put the heads side by side and through the output layer: [B, H, T, D] → [B, T, C]."""
         return cast(Tensor, self.output(mixed.transpose(1, 2).flatten(2)))
 
-    def _split_heads(self, x: Tensor) -> Tensor:
+    def split_heads(self, x: Tensor) -> Tensor:
         """[B, T, C] → [B, H, T, D]."""
         rows, length, width = x.shape
         return x.view(rows, length, self.n_head, width // self.n_head).transpose(1, 2)
@@ -90,15 +89,16 @@ class CrossAttention(Attention):
             memory_mask: bool, broadcastable to [B, H, T, S]; True where a token may look.
             cache: holds the memory's keys and values, computed in the first step.
         """
-        stored = None if cache is None else cache.fixed.get(self)
-        if stored is None:
+        query = self.split_heads(self.query(x))  # [B, H, T, D]
+
+        def make() -> tuple[Tensor, Tensor]:
             if memory is None:
                 raise ValueError("the first step needs the encoder's output")
-            stored = self.keys_and_values(memory)  # [B, H, S, D]
-            if cache is not None:
-                cache.fixed[self] = stored
-        key, value = stored
-        return self.attend(x, key, value, memory_mask, is_causal=False)
+            return self.keys_and_values(memory)  # [B, H, S, D]
+
+        if cache is not None:
+            return self.join_heads(cache.attend_fixed(self, query, make, memory_mask))
+        return self.join_heads(self.mix(query, *make(), memory_mask, is_causal=False))
 
 
 class FeedForward(nn.Module):
@@ -114,30 +114,16 @@ class FeedForward(nn.Module):
         return cast(Tensor, self.down(F.gelu(self.up(x), approximate="tanh")))
 
 
-def causal_mask(segment_ids: Tensor, key_segment_ids: Tensor) -> Tensor:
-    """Say which keys a token may look at: earlier ones and itself, in its own segment.
+class TiedHead(nn.Module):
+    """Scores every token with the token embedding, which belongs to the model and not to the head."""
 
-    Padding (segment 0) looks at padding; no row is empty, so no softmax gives NaN.
+    def __init__(self, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self._embedding = (embedding,)  # in a tuple, so that its weights are not registered twice
 
-    Args:
-        segment_ids: [B, T], the tokens that look: the last T of the sequence.
-        key_segment_ids: [B, S], all tokens so far.
-
-    Returns:
-        bool [B, 1, T, S].
-    """
-    new, seen = segment_ids.shape[1], key_segment_ids.shape[1]
-    earlier = torch.ones(new, seen, dtype=torch.bool, device=segment_ids.device).tril(seen - new)
-    same = segment_ids[:, :, None] == key_segment_ids[:, None, :]  # [B, T, S]
-    return (same & earlier)[:, None]
-
-
-def segment_positions(segment_ids: Tensor) -> Tensor:
-    """Count each token's place in its segment from 0: [B, T] → [B, T]."""
-    index = torch.arange(segment_ids.shape[1], device=segment_ids.device).expand_as(segment_ids)
-    starts = torch.ones_like(segment_ids, dtype=torch.bool)
-    starts[:, 1:] = segment_ids[:, 1:] != segment_ids[:, :-1]
-    return index - (index * starts).cummax(dim=1).values
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., C] → [..., V]."""
+        return F.linear(x, self._embedding[0].weight)
 
 
 def initialize_weights(model: nn.Module, n_residual: int) -> None:

@@ -12,7 +12,6 @@ import math
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config.model import MeenaConfig
@@ -21,12 +20,12 @@ from .layers import (
     Attention,
     CrossAttention,
     FeedForward,
-    causal_mask,
+    TiedHead,
     initialize_positions,
     initialize_weights,
-    segment_positions,
     token_std,
 )
+from .segments import segment_positions
 
 EPS = 1e-6
 
@@ -89,6 +88,7 @@ class Meena(nn.Module):
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
         self.position_embedding = nn.Embedding(config.n_ctx, config.n_embd)
+        self.head = TiedHead(self.token_embedding)
         self.embedding_scale = math.sqrt(config.n_embd)
         self.dropout = nn.Dropout(config.dropout)
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.n_encoder_layer))
@@ -148,15 +148,16 @@ class Meena(nn.Module):
         alone: later calls may pass None.
         """
         segment_ids = torch.ones_like(reply_ids)
-        all_segments = segment_ids if cache is None else cache.advance(segment_ids)
-        mask = None if cache is None else causal_mask(segment_ids, all_segments)
-        position_ids = segment_positions(all_segments)[:, -reply_ids.shape[1] :]
+        if cache is None:
+            position_ids, mask = segment_positions(segment_ids), None
+        else:
+            position_ids, mask = cache.advance(segment_ids)
         x = self._embed(reply_ids, position_ids + self.config.n_encoder_ctx)
         for layer in self.decoder:
             x = layer(x, mask, memory, memory_mask[:, None, None], cache)
         if logits_at is not None:
             x = x[logits_at]  # [N, C]
-        return F.linear(x, self.token_embedding.weight)  # [B, T, V]
+        return cast(Tensor, self.head(x))  # [B, T, V]
 
     def _embed(self, ids: Tensor, position_ids: Tensor) -> Tensor:
         x = self.token_embedding(ids) * self.embedding_scale  # [B, T, C]
