@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from ..models.cache import Cache
 from ..models.gpt import GPT
+from .cache import SharedCache
 
 if TYPE_CHECKING:
     from ..models import EncoderDecoder, Model
@@ -63,7 +63,7 @@ class TorchEngine:
     ) -> tuple[Session, Tensor]:
         # Padding stands on the left, so that all rows write their next token in the same column.
         ids, mask = self._pad(prompts, on_left=True)
-        cache = Cache(ids.shape[1] + max_tokens)
+        cache = SharedCache(ids.shape[1], max_tokens)
         is_last = torch.zeros_like(mask)
         is_last[:, -1] = True
         logits = model(ids, segment_ids=mask.long(), logits_at=is_last, cache=cache)
@@ -74,7 +74,7 @@ class TorchEngine:
     ) -> tuple[Session, Tensor]:
         ids, mask = self._pad(prompts, on_left=False)
         memory, mask = model.encode(ids, mask)  # [B, S, C]
-        cache = Cache(1 + max_tokens)
+        cache = SharedCache(1, max_tokens)
         bos = ids.new_full((len(prompts), 1), model.config.bos_id)
         logits = model.decode(bos, memory, mask, cache=cache)  # [B, 1, V]
         return _EncoderDecoderSession(model, cache, mask), logits[:, 0]
@@ -92,7 +92,7 @@ class TorchEngine:
 
 
 class _DecoderSession:
-    def __init__(self, model: GPT, cache: Cache) -> None:
+    def __init__(self, model: GPT, cache: SharedCache) -> None:
         self._model = model
         self._cache = cache
 
@@ -107,7 +107,7 @@ class _DecoderSession:
 
 
 class _EncoderDecoderSession:
-    def __init__(self, model: EncoderDecoder, cache: Cache, memory_mask: Tensor) -> None:
+    def __init__(self, model: EncoderDecoder, cache: SharedCache, memory_mask: Tensor) -> None:
         self._model = model
         self._cache = cache
         self._memory_mask = memory_mask  # [B, S]
