@@ -10,7 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialogue_generation_models.decoding.sampling import draw, row_keys, uniforms
+from dialogue_generation_models.decoding.logits import keep_min_p, keep_top_k, keep_top_p, largest
+from dialogue_generation_models.decoding.sampling import (
+    BEST,
+    draw,
+    draw_from_best,
+    row_keys,
+    uniforms,
+)
 
 PROMPT = [2, 9, 8, 4]
 
@@ -72,3 +79,60 @@ def test_a_token_that_is_ruled_out_is_never_drawn(
         logits[0, token] = spread * math.sin(token)
     for value in (number, 0.0, 1 - 2**-53):
         assert draw(logits, torch.tensor([value], dtype=torch.float64)).item() in allowed
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    vocabulary=st.sampled_from([1, 7, 255, 300, 9_000]),
+    count=st.sampled_from([1, 5, 256]),
+)
+def test_the_largest_are_those_of_a_full_search(seed: int, vocabulary: int, count: int) -> None:
+    logits = torch.randn(3, vocabulary, generator=torch.Generator().manual_seed(seed))
+    top, ids = largest(logits, count)
+    expected = logits.topk(min(count, vocabulary), dim=1)
+    assert torch.equal(top, expected.values)
+    assert torch.equal(ids, expected.indices)
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    spread=st.sampled_from([0.0, 0.5, 3.0, 8.0]),
+    top_k=st.sampled_from([0, 1, 40, BEST - 1]),
+    top_p=st.sampled_from([0.3, 0.8, 0.99, 1.0]),
+    min_p=st.sampled_from([0.0, 0.01, 0.5]),
+)
+def test_an_early_draw_is_one_of_the_tokens_that_the_limits_keep(
+    seed: int, spread: float, top_k: int, top_p: float, min_p: float
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(40, 6_000, generator=generator) * spread
+    logits[0, 17:] = -math.inf
+    # A hair more than top_p, as the two ways round differently.
+    likely = keep_top_p(keep_top_k(logits, top_k) if top_k else logits, min(1.0, top_p + 1e-5))
+    kept = keep_min_p(likely, min_p)
+    numbers = torch.rand(40, dtype=torch.float64, generator=generator)
+    numbers[:3] = torch.tensor([0.0, 1 - 2**-53, 0.5])
+    tokens, is_known = draw_from_best(logits, numbers, top_k=top_k, top_p=top_p, min_p=min_p)
+    chosen = kept.gather(1, tokens[:, None])[:, 0]
+    assert (chosen[is_known] > -math.inf).all()
+    count = (kept > -math.inf).sum(dim=1)
+    assert is_known[count < BEST].all()
+    if top_k or top_p < 1.0 or min_p > 0.0:
+        assert not is_known[count > BEST + 1].any()
+
+
+@pytest.mark.parametrize("limits", [{}, {"top_p": 0.8}, {"top_k": 9}, {"min_p": 0.1, "top_p": 0.9}])
+def test_early_draws_have_the_frequencies_of_what_is_kept(limits: dict[str, float]) -> None:
+    logits = torch.randn(1, 5_000, generator=torch.Generator().manual_seed(1)) * 4
+    kept = keep_top_k(logits, int(limits.get("top_k", 5_000)))
+    kept = keep_min_p(keep_top_p(kept, limits.get("top_p", 1.0)), limits.get("min_p", 0.0))
+    numbers = torch.cat([uniforms(row_keys(7, PROMPT, 1000), step) for step in range(40)])
+    tokens, is_known = draw_from_best(logits.expand(len(numbers), -1), numbers, **limits)  # type: ignore[arg-type]
+    tokens[~is_known] = draw(logits, numbers.new_zeros(1))  # some token, counted among the rest
+    probabilities = kept[0].double().softmax(dim=0)
+    often = probabilities.topk(8).indices
+    counts = tokens.bincount(minlength=5_000)[often].double()
+    expected = torch.cat([probabilities[often], 1 - probabilities[often].sum().reshape(1)])
+    observed = torch.cat([counts, len(numbers) - counts.sum().reshape(1)])
+    keep = expected > 1e-9
+    assert abs(chi_square(observed[keep], expected[keep])) < 4

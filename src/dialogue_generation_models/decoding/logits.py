@@ -12,11 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 NO_TOKEN = -1
 """Fills short rows of a history."""
 
+_BLOCK = 16
+"""Tokens of a block in `largest`."""
 _LOOKS = (256, 2048)  # then the whole vocabulary
 _SMALLEST_TEMPERATURE = 1e-30  # smaller ones are 0 in float32
 
@@ -24,7 +27,7 @@ _SMALLEST_TEMPERATURE = 1e-30  # smaller ones are 0 in float32
 def scale_temperature(logits: Tensor, temperature: float) -> Tensor:
     """Divide by a temperature above 0; the best token comes out at 0, so that nothing overflows."""
     best = logits.amax(dim=1, keepdim=True)
-    return (logits - best) / max(temperature, _SMALLEST_TEMPERATURE)
+    return (logits - best).div_(max(temperature, _SMALLEST_TEMPERATURE))
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -102,7 +105,36 @@ def allow_end(scores: Tensor, unruled: Tensor, eos_id: int) -> Tensor:
 
 def token_logp(logits: Tensor, ids: Tensor) -> Tensor:
     """Log-probability of one token a row: [B, V] and [B] → [B]."""
-    return logits.log_softmax(dim=1).gather(1, ids[:, None])[:, 0]
+    return (logits.gather(1, ids[:, None]) - log_total(logits))[:, 0]
+
+
+def log_total(scores: Tensor) -> Tensor:
+    """Log of the sum of exp over the vocabulary: [B, V] → [B, 1]."""
+    # One fused pass; torch's own logsumexp makes three.
+    return scores[:, :1] - scores.log_softmax(dim=1)[:, :1]
+
+
+def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Find the best tokens, best first: [B, V] → scores and ids, each [B, count].
+
+    The best `count` scores lie in the `count` blocks with the best maxima, so most of the vocabulary is only
+    compared within its block.
+    """
+    n_blocks = scores.shape[1] // _BLOCK
+    rest = scores.shape[1] - n_blocks * _BLOCK
+    if n_blocks <= 2 * count or scores.device.type != "cpu":
+        top, ids = scores.topk(min(count, scores.shape[1]), dim=1)
+        return top, ids
+    # Block b holds tokens b, b + n_blocks, b + 2 n_blocks ..., so that maxima are taken over whole rows.
+    blocks = scores[:, : n_blocks * _BLOCK].view(-1, _BLOCK, n_blocks)
+    best = blocks.amax(dim=1).topk(count, dim=1, sorted=False).indices  # [B, count]
+    steps = torch.arange(_BLOCK, device=scores.device)[:, None] * n_blocks
+    ids = (best[:, None] + steps).flatten(1)  # [B, _BLOCK * count]
+    if rest:
+        last = torch.arange(n_blocks * _BLOCK, scores.shape[1], device=scores.device)
+        ids = torch.cat([ids, last.expand(len(ids), -1)], dim=1)
+    top, places = scores.gather(1, ids).topk(count, dim=1)
+    return top, ids.gather(1, places)
 
 
 def _edge(
@@ -111,7 +143,7 @@ def _edge(
     """Find the last of the fewest largest keys that have this mass together: [B, V] → [B, 1]."""
     whole = keys.shape[1]
     width = min(widths[0], whole) if widths else whole
-    top, ids = keys.topk(width, dim=1)  # [B, width], falling
+    top, ids = largest(keys, width)  # [B, width], falling
     total = probabilities.gather(1, ids).cumsum(dim=1)
     place = (total < mass).sum(dim=1, keepdim=True).clamp(max=width - 1)  # [B, 1]
     edge = top.gather(1, place)

@@ -17,7 +17,7 @@ from ..config.decoding import DecodingConfig
 from ..config.model import EncoderDecoderConfig, GPTConfig
 from ..errors import InputTextError, OptionError
 from . import logits as on_logits
-from .sampling import draw, uniforms
+from .sampling import BEST, draw, draw_from_best, uniforms
 
 Rules: TypeAlias = Callable[[Tensor, Tensor, int], Tensor]
 """(scores [B, V], history [B, W], tokens so far) → scores [B, V] with at least one token left."""
@@ -68,8 +68,6 @@ def build_pick(options: DecodingConfig) -> Pick:
     if options.strategy == "greedy" or options.temperature == 0.0:
         return lambda scores, keys, length: scores.argmax(dim=1)
     filters: list[Callable[[Tensor], Tensor]] = []
-    if options.temperature != 1.0:
-        filters.append(partial(on_logits.scale_temperature, temperature=options.temperature))
     if options.top_k:
         filters.append(partial(on_logits.keep_top_k, k=options.top_k))
     if options.top_p < 1.0:
@@ -79,12 +77,34 @@ def build_pick(options: DecodingConfig) -> Pick:
     if options.typical_p < 1.0:
         filters.append(partial(on_logits.keep_typical, p=options.typical_p))
 
-    def pick(scores: Tensor, keys: NDArray[np.uint64], length: int) -> Tensor:
+    def draw_from_all(scores: Tensor, numbers: Tensor) -> Tensor:
         for keep in filters:
             scores = keep(scores)
-        return draw(scores, uniforms(keys, length))
+        return draw(scores, numbers)
+
+    if options.typical_p < 1.0 or options.top_k >= BEST:
+        return lambda scores, keys, length: draw_from_all(
+            _tempered(scores, options), uniforms(keys, length)
+        )
+    draw_early = partial(
+        draw_from_best, top_k=options.top_k, top_p=options.top_p, min_p=options.min_p
+    )
+
+    def pick(scores: Tensor, keys: NDArray[np.uint64], length: int) -> Tensor:
+        numbers = uniforms(keys, length).to(scores.device)
+        scores = _tempered(scores, options)
+        tokens, is_known = draw_early(scores, numbers)
+        if not is_known.all():
+            tokens[~is_known] = draw_from_all(scores[~is_known], numbers[~is_known])
+        return tokens
 
     return pick
+
+
+def _tempered(scores: Tensor, options: DecodingConfig) -> Tensor:
+    if options.temperature == 1.0:
+        return scores
+    return on_logits.scale_temperature(scores, options.temperature)
 
 
 def written_prompt(

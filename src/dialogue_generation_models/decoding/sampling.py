@@ -7,6 +7,7 @@ the cumulative distribution; a generator for each row would cost more than the d
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -16,6 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .logits import largest, log_total
+
+BEST = 256
+"""Tokens among which most draws fall."""
 _SAMPLE_STRIDE = np.uint64(0xD1342543DE82EF95)
 _STEP_STRIDE = np.uint64(0x9E3779B97F4A7C15)
 
@@ -44,6 +49,56 @@ def draw(logits: Tensor, numbers: Tensor) -> Tensor:
     last = total[:, -1:]
     aim = (numbers.to(last)[:, None] * last).minimum(last.nextafter(torch.zeros_like(last)))
     return torch.searchsorted(total, aim, right=True)[:, 0]
+
+
+def draw_from_best(
+    logits: Tensor, numbers: Tensor, *, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Draw as `draw` does after `keep_top_k`, `keep_top_p` and `keep_min_p`, from the best tokens alone.
+
+    The cumulative distribution runs from the best token to the worst, so that most draws end early.
+
+    Args:
+        logits: [B, V].
+        numbers: one in [0, 1) a row, [B].
+        top_k: less than `BEST`; 0 for no limit.
+        top_p: 1 for no limit.
+        min_p: 0 for no limit.
+
+    Returns:
+        The tokens, [B], and bool [B]: False where a row needs more than its best tokens.
+    """
+    top, ids = largest(logits, BEST)  # [B, W], falling
+    total = log_total(logits)  # [B, 1]
+    is_filtered = top_k > 0 or top_p < 1.0 or min_p > 0.0
+    if is_filtered:
+        top = top.masked_fill(top < _edge(top, total, top_k, top_p, min_p), -math.inf)
+        total = top.logsumexp(dim=1, keepdim=True)
+    mass = (top - total).exp().cumsum(dim=1)
+    last = mass[:, -1:]
+    aim = numbers.to(mass)[:, None]
+    if is_filtered:
+        # A set that ends within the best tokens is known whole; rounding may leave its mass a little off 1.
+        is_known = top[:, -1] == -math.inf
+        aim = (aim * last).minimum(last.nextafter(torch.zeros_like(last)))
+    else:
+        is_known = (aim < last)[:, 0]
+    places = torch.searchsorted(mass, aim, right=True).clamp(max=top.shape[1] - 1)
+    return ids.gather(1, places)[:, 0], is_known
+
+
+def _edge(top: Tensor, total: Tensor, top_k: int, top_p: float, min_p: float) -> Tensor:
+    """Find the lowest score that all limits keep: falling scores [B, W], log of the mass [B, 1] → [B, 1]."""
+    edge = top[:, top_k - 1 : top_k] if top_k else torch.full_like(total, -math.inf)
+    if top_p < 1.0:
+        if top_k:
+            total = top.masked_fill(top < edge, -math.inf).logsumexp(dim=1, keepdim=True)
+        mass = (top - total).exp().cumsum(dim=1)  # [B, W]
+        last = (mass < top_p).sum(dim=1, keepdim=True).clamp(max=top.shape[1] - 1)
+        edge = edge.maximum(top.gather(1, last))
+    if min_p > 0.0:
+        edge = edge.maximum(top[:, :1] + math.log(min_p))
+    return edge
 
 
 def _scramble(words: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -69,7 +69,7 @@ def run(
         yield
         if not len(rows):
             return
-        if not torch.equal(rows, torch.arange(len(logits), device=rows.device)):
+        if not is_identity(rows, len(logits)):
             session.reorder(rows)
         logits = session.step(tokens)
 
@@ -131,7 +131,8 @@ class IndependentSearch:
         """Pick each draft's next token; see `Search.choose`."""
         rows = self._rows.to(logits.device)
         history = self._history.to(logits.device)
-        logits = logits.index_select(0, rows)  # [B, V]
+        if not is_identity(rows, len(logits)):
+            logits = logits.index_select(0, rows)  # [B, V]
         scores = self._rules(logits, history, self._length)
         keys = np.array([draft.key for draft in self._live], dtype=np.uint64)
         tokens = self._pick(scores, keys, self._length)  # [B]
@@ -155,6 +156,11 @@ class IndependentSearch:
             for draft in self.drafts
             if draft.prompt == prompt and (reason := draft.finish_reason) is not None
         ]
+
+
+def is_identity(rows: Tensor, count: int) -> bool:
+    """Whether rows are all of a batch of `count`, in order."""
+    return torch.equal(rows, torch.arange(count, device=rows.device))
 
 
 def pad_history(rows: Sequence[Sequence[int]]) -> Tensor:
