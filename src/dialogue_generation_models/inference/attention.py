@@ -7,10 +7,12 @@ parts together, so the result is that of ordinary attention over the prompt and 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+
+from .native import find_kernels
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Shared:
     """[R], the prompt of each row."""
     is_full: bool
     """Whether no column is padding."""
+    spans: Tensor
+    """int64 [2, P]: each prompt's first token's column, and the one after its last's."""
     slots: Tensor = field(init=False)
     """[R], each row's place in a rectangle of P times `width` rows."""
     width: int = field(init=False)
@@ -41,39 +45,51 @@ class Shared:
     @classmethod
     def of(cls, mask: Tensor) -> Shared:
         """One row a prompt."""
-        return cls(mask, torch.arange(len(mask), device=mask.device), bool(mask.all()))
+        columns = torch.arange(mask.shape[1], device=mask.device)
+        first = mask.int().argmax(dim=1)
+        last = (columns * mask).amax(dim=1) + 1
+        rows = torch.arange(len(mask), device=mask.device)
+        return cls(mask, rows, bool(mask.all()), torch.stack([first, last]))
 
     @classmethod
     def empty(cls) -> Shared:
         """No prompt yet."""
-        return cls(torch.empty(0, 0, dtype=torch.bool), torch.empty(0, dtype=torch.long), True)
+        none = torch.empty(0, dtype=torch.long)
+        return cls(torch.empty(0, 0, dtype=torch.bool), none, True, torch.stack([none, none]))
 
     def reorder(self, rows: Tensor) -> Shared:
         """Make row i what row `rows[i]` was; nothing where there are no prompts."""
         if not len(self.mask):
             return self
-        return Shared(self.mask, self.prompts.index_select(0, rows), self.is_full)
+        return replace(self, prompts=self.prompts.index_select(0, rows))
 
 
 def attend_shared(
     query: Tensor,
     keys_and_values: tuple[Tensor, Tensor],
     shared: Shared,
+    new: tuple[Tensor, Tensor] | None = None,
     tail: tuple[Tensor, Tensor] | None = None,
-    tail_length: int = 0,
+    place: int = 0,
 ) -> Tensor:
-    """Mix the values of a prompt and of a reply's tail by how well their keys fit.
+    """Mix the values of a prompt, and of a reply's tail if there is one, by how well their keys fit.
 
     Args:
         query: [R, H, 1, D].
-        keys_and_values: of the prompts, each [P, H, S, D].
+        keys_and_values: of the prompts, each [P, H, S, D], contiguous.
         shared: which rows look at which prompt.
-        tail: keys and values of the replies, each [R, H, T, D].
-        tail_length: columns of the tail that are filled.
+        new: key and value of the new tokens, each [R, H, 1, D], written to the tail.
+        tail: keys and values of the replies, each [R, H, T, D], contiguous.
+        place: the column of the tail that the new ones go to; those before it are seen too.
 
     Returns:
         [R, H, 1, D].
     """
+    kernels = find_kernels()
+    if kernels is not None and kernels.can_attend(query):
+        return kernels.attend(
+            query, keys_and_values, shared.spans, shared.prompts, new, tail, place
+        )
     keys, values = keys_and_values
     query = query * (1 / math.sqrt(query.shape[3]))
     gathered = _gather(query[:, :, 0], shared)  # [P, H, N, D]
@@ -81,9 +97,11 @@ def attend_shared(
     if not shared.is_full:
         scores = scores.masked_fill(~shared.mask[:, None, None], -math.inf)
     scores = _scatter(scores, shared)  # [R, H, S]
-    if tail is None:
+    if new is None or tail is None:
         return _mix(scores.softmax(dim=2), values, shared)[:, :, None]
-    tail_keys, tail_values = (part[:, :, :tail_length] for part in tail)  # [R, H, T, D]
+    for part, column in zip(tail, new, strict=True):
+        part[:, :, place] = column[:, :, 0]
+    tail_keys, tail_values = (part[:, :, : place + 1] for part in tail)  # [R, H, T, D]
     own = (query @ tail_keys.transpose(2, 3))[:, :, 0]  # [R, H, T]
     weights = torch.cat([scores, own], dim=2).softmax(dim=2)  # [R, H, S + T]
     seen = scores.shape[2]

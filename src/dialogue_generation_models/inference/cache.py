@@ -58,10 +58,8 @@ class SharedCache(Cache):
             rows, heads, _, width = key.shape
             shape = (rows, heads, self._reply_tokens, width)
             self._tails[owner] = (key.new_empty(shape), value.new_empty(shape))
-        keys, values = self._tails[owner]
-        keys[:, :, self._steps - 1] = key[:, :, 0]
-        values[:, :, self._steps - 1] = value[:, :, 0]
-        return attend_shared(query, self._growing[owner], self._shared, (keys, values), self._steps)
+        prompt, tail = self._growing[owner], self._tails[owner]
+        return attend_shared(query, prompt, self._shared, (key, value), tail, self._steps - 1)
 
     def attend_fixed(
         self,
@@ -73,7 +71,9 @@ class SharedCache(Cache):
         """Look at the encoder's output, which is kept once a prompt; see `Cache.attend_fixed`."""
         if self._steps == 0:
             self._memory = Shared.of(mask[:, 0, 0])
-            return super().attend_fixed(owner, query, make, mask)
+            keys, values = make()
+            kept = keys.contiguous(), values.contiguous()
+            return super().attend_fixed(owner, query, lambda: kept, mask)
         return attend_shared(query, self._fixed[owner], self._memory)
 
     def reorder(self, rows: Tensor) -> None:

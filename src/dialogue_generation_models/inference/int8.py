@@ -7,12 +7,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..models.layers import TiedHead
+from ..models.layers import FeedForward, TiedHead
+from .native import PackedWeight, find_kernels, pack
 
 if TYPE_CHECKING:
     from ..models import Model
@@ -21,26 +23,56 @@ _LARGEST = 127.0
 
 
 class Int8Linear(nn.Module):
-    """A linear layer whose weights are kept and multiplied in 8 bits; it cannot be trained."""
+    """A linear layer whose weights are kept and multiplied in 8 bits; it cannot be trained.
 
-    weight: Tensor  # int8 [C_in, C_out]
-    scale: Tensor  # [C_out]
-    bias: Tensor | None
+    Args:
+        weight: [C_out, C_in].
+        bias: [C_out].
+        gelu: whether GELU in its tanh form follows.
+    """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> None:
         super().__init__()
         rounded, scale = quantize_rows(weight.detach().float())
-        self.register_buffer("weight", rounded.t().contiguous())
-        self.register_buffer("scale", scale[:, 0])
-        self.register_buffer("bias", None if bias is None else bias.detach().float())
+        self._scale = scale[:, 0]
+        self._bias = None if bias is None else bias.detach().float()
+        self._gelu = gelu
+        self._kernels = find_kernels()
+        self._packed: PackedWeight | None = None
+        self._columns = torch.empty(0)  # int8 [C_in, C_out], where there are no kernels
+        if self._kernels is None:
+            self._columns = rounded.t().contiguous()
+        else:
+            self._packed = pack(rounded, self._scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., C_in] → [..., C_out]."""
-        rounded, scale = quantize_rows(x.flatten(0, -2))  # [N, C_in], [N, 1]
-        result = torch._int_mm(rounded, self.weight) * (scale * self.scale)
-        if self.bias is not None:
-            result += self.bias
+        rows = x.flatten(0, -2)  # [N, C_in]
+        if self._kernels is not None and self._packed is not None:
+            result = self._kernels.linear(rows, self._packed, self._bias, gelu=self._gelu)
+        else:
+            result = self._multiply(rows)
         return result.view(*x.shape[:-1], -1)
+
+    def _multiply(self, rows: Tensor) -> Tensor:
+        rounded, scale = quantize_rows(rows)  # [N, C_in], [N, 1]
+        result = torch._int_mm(rounded, self._columns) * (scale * self._scale)
+        if self._bias is not None:
+            result += self._bias
+        return F.gelu(result, approximate="tanh") if self._gelu else result
+
+
+class Int8FeedForward(nn.Module):
+    """A feed-forward layer in 8 bits, with GELU in the first of its two products."""
+
+    def __init__(self, layer: FeedForward) -> None:
+        super().__init__()
+        self.up = Int8Linear(layer.up.weight, layer.up.bias, gelu=True)
+        self.down = Int8Linear(layer.down.weight, layer.down.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, C] → [B, T, C]."""
+        return cast(Tensor, self.down(self.up(x)))
 
 
 def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,7 +88,9 @@ def pack_int8(model: Model) -> Model:
     """Replace a model's linear layers and its head by 8-bit ones, in place; return the model."""
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
-            if type(child) is nn.Linear:
+            if isinstance(child, FeedForward):
+                setattr(module, name, Int8FeedForward(child))
+            elif type(child) is nn.Linear and not isinstance(module, FeedForward):
                 setattr(module, name, Int8Linear(child.weight, child.bias))
             elif isinstance(child, TiedHead):
                 setattr(module, name, Int8Linear(model.token_embedding.weight, None))
