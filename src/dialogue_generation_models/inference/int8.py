@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..models.layers import FeedForward, TiedHead
-from .native import PackedWeight, find_kernels, pack
+from ..models.layers import AddNorm, Attention, FeedForward, TiedHead
+from .native import Kernels, PackedWeight, find_kernels, pack
 
 if TYPE_CHECKING:
     from ..models import Model
@@ -62,6 +62,39 @@ class Int8Linear(nn.Module):
         return F.gelu(result, approximate="tanh") if self._gelu else result
 
 
+class Int8Attention(Attention):
+    """Self-attention in 8 bits, with one product for queries, keys and values."""
+
+    def __init__(self, layer: Attention) -> None:
+        nn.Module.__init__(self)
+        self.n_head = layer.n_head
+        self.dropout = 0.0
+        parts = (layer.query, layer.key, layer.value)
+        weight, bias = (torch.cat([getattr(x, n) for x in parts]) for n in ("weight", "bias"))
+        self.projection = Int8Linear(weight, bias)
+        self.output = Int8Linear(layer.output.weight, layer.output.bias)  # type: ignore[assignment]
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Make queries, keys and values: [B, T, C] → three of [B, H, T, D]."""
+        rows, length, width = x.shape
+        split = self.projection(x).view(rows, length, 3, self.n_head, width // self.n_head)
+        query, key, value = split.permute(2, 0, 3, 1, 4)
+        return query, key, value
+
+
+class FastAddNorm(nn.Module):
+    """`AddNorm` in one pass over the numbers; float32 as before."""
+
+    def __init__(self, layer: AddNorm, kernels: Kernels) -> None:
+        super().__init__()
+        self._weight, self._bias, self._eps = layer.weight.float(), layer.bias.float(), layer.eps
+        self._kernels = kernels
+
+    def forward(self, x: Tensor, added: Tensor) -> Tensor:
+        """Two of [B, T, C] → [B, T, C]."""
+        return self._kernels.add_norm(x, added, self._weight, self._bias, self._eps)
+
+
 class Int8FeedForward(nn.Module):
     """A feed-forward layer in 8 bits, with GELU in the first of its two products."""
 
@@ -88,10 +121,20 @@ def pack_int8(model: Model) -> Model:
     """Replace a model's linear layers and its head by 8-bit ones, in place; return the model."""
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, FeedForward):
-                setattr(module, name, Int8FeedForward(child))
-            elif type(child) is nn.Linear and not isinstance(module, FeedForward):
-                setattr(module, name, Int8Linear(child.weight, child.bias))
-            elif isinstance(child, TiedHead):
-                setattr(module, name, Int8Linear(model.token_embedding.weight, None))
+            if (packed := _pack(child, model)) is not None:
+                setattr(module, name, packed)
     return model.eval()
+
+
+def _pack(layer: nn.Module, model: Model) -> nn.Module | None:
+    """Make the 8-bit layer that takes a layer's place; None if it stays, or its parts have their own."""
+    kernels = find_kernels()
+    if type(layer) is Attention:
+        return Int8Attention(layer)
+    if isinstance(layer, FeedForward):
+        return Int8FeedForward(layer)
+    if isinstance(layer, TiedHead):
+        return Int8Linear(model.token_embedding.weight, None)
+    if isinstance(layer, AddNorm) and kernels is not None:
+        return FastAddNorm(layer, kernels)
+    return Int8Linear(layer.weight, layer.bias) if type(layer) is nn.Linear else None

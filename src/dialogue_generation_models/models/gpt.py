@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..config.model import GPTConfig
 from .cache import Cache
 from .layers import (
+    AddNorm,
     Attention,
     FeedForward,
     TiedHead,
@@ -33,21 +34,29 @@ class PostNormBlock(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.attention = Attention(config.n_embd, config.n_head, config.attention_dropout)
-        self.norm_1 = nn.LayerNorm(config.n_embd)
+        self.norm_1 = AddNorm(config.n_embd)
         self.feed_forward = FeedForward(config.n_embd, config.n_inner)
-        self.norm_2 = nn.LayerNorm(config.n_embd)
+        self.norm_2 = AddNorm(config.n_embd)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None, cache: Cache | None) -> Tensor:
         """[B, T, C] → [B, T, C]."""
         mixed = self.attention(x, mask, is_causal=mask is None, cache=cache)
-        x = self.norm_1(x + self.dropout(mixed))
-        x = self.norm_2(x + self.dropout(self.feed_forward(x)))
+        x = self.norm_1(x, self.dropout(mixed))
+        x = self.norm_2(x, self.dropout(self.feed_forward(x)))
         return x
 
 
-class PreNormBlock(PostNormBlock):
+class PreNormBlock(nn.Module):
     """The paper's GPT-2 block: normalise what goes into each sublayer (Radford et al. 2019, 2.3)."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config.n_embd, config.n_head, config.attention_dropout)
+        self.norm_1 = nn.LayerNorm(config.n_embd)
+        self.feed_forward = FeedForward(config.n_embd, config.n_inner)
+        self.norm_2 = nn.LayerNorm(config.n_embd)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None, cache: Cache | None) -> Tensor:
         """[B, T, C] → [B, T, C]."""

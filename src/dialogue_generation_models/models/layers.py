@@ -42,11 +42,14 @@ class Attention(nn.Module):
             is_causal: each token sees itself and earlier ones; only without `mask` and `cache`.
             cache: keys and values of earlier steps, which are seen too.
         """
-        query = self.split_heads(self.query(x))  # [B, H, T, D]
-        key, value = self.keys_and_values(x)  # [B, H, T, D]
+        query, key, value = self.project(x)  # each [B, H, T, D]
         if cache is not None:
             return self.join_heads(cache.attend(self, query, key, value, mask))
         return self.join_heads(self.mix(query, key, value, mask, is_causal))
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Make queries, keys and values: [B, T, C] → three of [B, H, T, D]."""
+        return self.split_heads(self.query(x)), *self.keys_and_values(x)
 
     def keys_and_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, S, C] → two of [B, H, S, D]."""
@@ -99,6 +102,14 @@ class CrossAttention(Attention):
         if cache is not None:
             return self.join_heads(cache.attend_fixed(self, query, make, memory_mask))
         return self.join_heads(self.mix(query, *make(), memory_mask, is_causal=False))
+
+
+class AddNorm(nn.LayerNorm):
+    """The end of a post-norm sublayer: add what it made to what it was given, and normalise."""
+
+    def forward(self, x: Tensor, added: Tensor) -> Tensor:  # type: ignore[override]
+        """Two of [B, T, C] → [B, T, C]."""
+        return super().forward(x + added)
 
 
 class FeedForward(nn.Module):

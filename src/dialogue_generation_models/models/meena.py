@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..config.model import MeenaConfig
 from .cache import Cache
 from .layers import (
+    AddNorm,
     Attention,
     CrossAttention,
     FeedForward,
@@ -36,15 +37,15 @@ class EncoderLayer(nn.Module):
     def __init__(self, config: MeenaConfig) -> None:
         super().__init__()
         self.attention = Attention(config.n_embd, config.n_encoder_head, config.attention_dropout)
-        self.norm_1 = nn.LayerNorm(config.n_embd, EPS)
+        self.norm_1 = AddNorm(config.n_embd, EPS)
         self.feed_forward = FeedForward(config.n_embd, config.n_encoder_inner)
-        self.norm_2 = nn.LayerNorm(config.n_embd, EPS)
+        self.norm_2 = AddNorm(config.n_embd, EPS)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """[B, S, C] → [B, S, C]."""
-        x = self.norm_1(x + self.dropout(self.attention(x, mask)))
-        x = self.norm_2(x + self.dropout(self.feed_forward(x)))
+        x = self.norm_1(x, self.dropout(self.attention(x, mask)))
+        x = self.norm_2(x, self.dropout(self.feed_forward(x)))
         return x
 
 
@@ -54,13 +55,13 @@ class DecoderLayer(nn.Module):
     def __init__(self, config: MeenaConfig) -> None:
         super().__init__()
         self.attention = Attention(config.n_embd, config.n_decoder_head, config.attention_dropout)
-        self.norm_1 = nn.LayerNorm(config.n_embd, EPS)
+        self.norm_1 = AddNorm(config.n_embd, EPS)
         self.cross_attention = CrossAttention(
             config.n_embd, config.n_decoder_head, config.attention_dropout
         )
-        self.norm_2 = nn.LayerNorm(config.n_embd, EPS)
+        self.norm_2 = AddNorm(config.n_embd, EPS)
         self.feed_forward = FeedForward(config.n_embd, config.n_decoder_inner)
-        self.norm_3 = nn.LayerNorm(config.n_embd, EPS)
+        self.norm_3 = AddNorm(config.n_embd, EPS)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
@@ -73,10 +74,10 @@ class DecoderLayer(nn.Module):
     ) -> Tensor:
         """[B, T, C] and memory [B, S, C] → [B, T, C]."""
         mixed = self.attention(x, mask, is_causal=mask is None, cache=cache)
-        x = self.norm_1(x + self.dropout(mixed))
+        x = self.norm_1(x, self.dropout(mixed))
         mixed = self.cross_attention(x, memory, memory_mask, cache)
-        x = self.norm_2(x + self.dropout(mixed))
-        x = self.norm_3(x + self.dropout(self.feed_forward(x)))
+        x = self.norm_2(x, self.dropout(mixed))
+        x = self.norm_3(x, self.dropout(self.feed_forward(x)))
         return x
 
 

@@ -51,8 +51,13 @@ class Kernels:
         self._attend = library.dgm_attend
         self._attend.restype = None
         self._attend.argtypes = [
-            pointer, pointer, pointer, number, number, ctypes.c_int, pointer, pointer, number, pointer,
+            pointer, pointer, pointer, number, number, number, ctypes.c_int, pointer, pointer, number, pointer,
             pointer, pointer, pointer, pointer, number, number, ctypes.c_float, pointer,
+        ]  # fmt: skip
+        self._add_norm = library.dgm_add_norm
+        self._add_norm.restype = None
+        self._add_norm.argtypes = [
+            pointer, pointer, number, number, pointer, pointer, ctypes.c_float, pointer
         ]  # fmt: skip
 
     def linear(self, x: Tensor, weight: PackedWeight, bias: Tensor | None, *, gelu: bool) -> Tensor:
@@ -101,13 +106,17 @@ class Kernels:
             [R, H, 1, D].
         """
         rows, heads, _, width = query.shape
-        query, out = query.contiguous(), torch.empty(rows, heads, 1, width)
-        key, value = (None, None) if new is None else (x.contiguous() for x in new)
+        parts = [query] if new is None else [query, *new]
+        if not all(part.stride() == query.stride() for part in parts) or not _is_joined(query):
+            parts = [part.contiguous() for part in parts]
+        key, value = (None, None) if new is None else parts[1:]
+        out = torch.empty(rows, heads, 1, width)
         tail_keys, tail_values = (None, None) if tail is None else tail
         self._attend(
-            query.data_ptr(),
+            parts[0].data_ptr(),
             _pointer(key),
             _pointer(value),
+            parts[0].stride(0),
             rows,
             heads,
             width,
@@ -126,11 +135,37 @@ class Kernels:
         )
         return out
 
+    def add_norm(
+        self, x: Tensor, added: Tensor | None, weight: Tensor, bias: Tensor, epsilon: float
+    ) -> Tensor:
+        """LayerNorm of a sum: two of [..., C] → [..., C]."""
+        x = x.contiguous()
+        if added is not None:
+            added = added.contiguous()
+        out = torch.empty_like(x)
+        width = x.shape[-1]
+        self._add_norm(
+            x.data_ptr(),
+            _pointer(added),
+            x.numel() // width,
+            width,
+            weight.data_ptr(),
+            bias.data_ptr(),
+            epsilon,
+            out.data_ptr(),
+        )
+        return out
+
     def can_attend(self, query: Tensor) -> bool:
         """Whether `attend` takes queries of this kind."""
         width = query.shape[3]
         is_plain = query.dtype == torch.float32 and query.device.type == "cpu"
         return is_plain and width % _LANES == 0 and width <= _MAX_WIDTH
+
+
+def _is_joined(x: Tensor) -> bool:
+    """Whether the heads of each row, [R, H, 1, D], lie side by side."""
+    return x.stride(3) == 1 and x.stride(1) == x.shape[3]
 
 
 def _pointer(tensor: Tensor | None) -> int | None:

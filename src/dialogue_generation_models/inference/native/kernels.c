@@ -197,9 +197,10 @@ INLINE void mix(float *out, const float *weights, const float *values, int64_t n
     }
 }
 
-/* One new token a row looks at its prompt's keys, [p, h, s, d] from `first` to `last`, and at its own tail,
+/* One new token a row, `stride` numbers apart, looks at its prompt's keys, [p, h, s, d] from `first` to `last`, and at its own tail,
  * [r, h, capacity, d], to whose place `t` its key and value go first. Without a tail (t < 0) only at the prompt. */
-TARGET void dgm_attend(const float *query, const float *key, const float *value, int64_t rows, int64_t heads, int width,
+TARGET void dgm_attend(const float *query, const float *key, const float *value, int64_t stride, int64_t rows,
+                       int64_t heads, int width,
                        const float *keys, const float *values, int64_t columns, const int64_t *prompts,
                        const int64_t *first, const int64_t *last, float *tail_keys, float *tail_values,
                        int64_t capacity, int64_t t, float scale, float *out) {
@@ -210,12 +211,13 @@ TARGET void dgm_attend(const float *query, const float *key, const float *value,
         float scaled[MAX_WIDTH];
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < heads * rows; i++) {
-            const int64_t h = i / rows, r = i % rows, p = prompts[r], at = (r * heads + h) * width;
+            const int64_t h = i / rows, r = i % rows, p = prompts[r];
+            const int64_t at = r * stride + h * width, to = (r * heads + h) * width;
             const int64_t begin = first[p], seen = last[p] - begin;
             const float *k = keys + ((p * heads + h) * columns + begin) * width;
             const float *v = values + ((p * heads + h) * columns + begin) * width;
-            float *own_keys = tail_keys + (r * heads + h) * capacity * width;
-            float *own_values = tail_values + (r * heads + h) * capacity * width;
+            float *own_keys = tail_keys + to * capacity;
+            float *own_values = tail_values + to * capacity;
             for (int d = 0; d < width; d++) scaled[d] = query[at + d] * scale;
             float largest = fit(scaled, k, seen, width, scores);
             if (t >= 0) {
@@ -235,10 +237,41 @@ TARGET void dgm_attend(const float *query, const float *key, const float *value,
             }
             const float inverse = 1.0f / _mm512_reduce_add_ps(total);
             for (int64_t s = 0; s < all; s++) scores[s] *= inverse;
-            memset(out + at, 0, sizeof(float) * (size_t)width);
-            mix(out + at, scores, v, seen, width);
-            if (t >= 0) mix(out + at, scores + seen, own_values, t + 1, width);
+            memset(out + to, 0, sizeof(float) * (size_t)width);
+            mix(out + to, scores, v, seen, width);
+            if (t >= 0) mix(out + to, scores + seen, own_values, t + 1, width);
         }
         free(scores);
+    }
+}
+
+/* out = LayerNorm(x + added) for n rows of c numbers; `added` may be NULL. Two passes, as the mean must come first. */
+TARGET void dgm_add_norm(const float *x, const float *added, int64_t n, int64_t c, const float *weight,
+                         const float *bias, float epsilon, float *out) {
+#pragma omp parallel for schedule(static) if (n * c > 32768)
+    for (int64_t r = 0; r < n; r++) {
+        float *y = out + r * c;
+        __m512 sum = _mm512_setzero_ps();
+        for (int64_t i = 0; i < c; i += LANES) {
+            const __mmask16 in = tail_mask(c - i);
+            __m512 v = _mm512_maskz_loadu_ps(in, x + r * c + i);
+            if (added) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(in, added + r * c + i));
+            _mm512_mask_storeu_ps(y + i, in, v);
+            sum = _mm512_add_ps(sum, v);
+        }
+        const __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum) / (float)c);
+        __m512 squares = _mm512_setzero_ps();
+        for (int64_t i = 0; i < c; i += LANES) {
+            const __mmask16 in = tail_mask(c - i);
+            const __m512 d = _mm512_maskz_sub_ps(in, _mm512_maskz_loadu_ps(in, y + i), mean);
+            squares = _mm512_fmadd_ps(d, d, squares);
+        }
+        const __m512 factor = _mm512_set1_ps(1.0f / sqrtf(_mm512_reduce_add_ps(squares) / (float)c + epsilon));
+        for (int64_t i = 0; i < c; i += LANES) {
+            const __mmask16 in = tail_mask(c - i);
+            const __m512 d = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(in, y + i), mean), factor);
+            const __m512 w = _mm512_maskz_loadu_ps(in, weight + i), b = _mm512_maskz_loadu_ps(in, bias + i);
+            _mm512_mask_storeu_ps(y + i, in, _mm512_fmadd_ps(d, w, b));
+        }
     }
 }
