@@ -211,7 +211,7 @@ histories = st.integers(1, 12).flatmap(
 def test_repetition_penalty(seed: int, history: list[list[int]], penalty: float) -> None:
     logits, ids = random_logits(seed, 2.0), torch.tensor(history)
     expected = processors.RepetitionPenaltyLogitsProcessor(penalty)(ids, logits)
-    assert torch.equal(ours.penalize_repetition(logits, ids, penalty), expected)
+    assert torch.equal(ours.penalize_repetition_(logits.clone(), ids, penalty), expected)
 
 
 @settings(deadline=None, max_examples=40)
@@ -219,7 +219,7 @@ def test_repetition_penalty(seed: int, history: list[list[int]], penalty: float)
 def test_ngram_rule(seed: int, history: list[list[int]], size: int) -> None:
     logits, ids = random_logits(seed, 2.0), torch.tensor(history)
     expected = processors.NoRepeatNGramLogitsProcessor(size)(ids, logits)
-    assert torch.equal(ours.ban_repeated_ngrams(logits, ids, size), expected)
+    assert torch.equal(ours.ban_repeated_ngrams_(logits.clone(), ids, size), expected)
 
 
 def test_sampled_frequencies_are_those_of_their_chain_of_filters() -> None:

@@ -10,19 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from dialogue_generation_models.config.decoding import DecodingConfig
+from dialogue_generation_models.config.model import GPTConfig
 from dialogue_generation_models.decoding.logits import (
     NO_TOKEN,
-    allow_end,
-    ban_repeated_ngrams,
-    ban_tokens,
+    allow_end_,
+    ban_repeated_ngrams_,
     keep_min_p,
     keep_top_k,
     keep_top_p,
     keep_typical,
-    penalize_repetition,
+    penalize_repetition_,
     scale_temperature,
     token_logp,
 )
+from dialogue_generation_models.decoding.rules import build_rules
 
 
 def kept(logits: Tensor) -> list[set[int]]:
@@ -89,9 +91,10 @@ def test_no_temperature_makes_nan(temperature: float) -> None:
 def test_penalty_counts_each_used_token_once_and_no_padding() -> None:
     scores = torch.tensor([[2.0, -2.0, 1.0, -1.0]]).repeat(2, 1)
     history = torch.tensor([[0, 0, 1], [NO_TOKEN, NO_TOKEN, 3]])
-    penalized = penalize_repetition(scores, history, 2.0)
+    unchanged = penalize_repetition_(scores.clone(), history[:, :0], 2.0)
+    assert torch.equal(unchanged, scores)
+    penalized = penalize_repetition_(scores, history, 2.0)
     assert penalized.tolist() == [[1.0, -4.0, 1.0, -1.0], [2.0, -2.0, 1.0, -2.0]]
-    assert torch.equal(penalize_repetition(scores, history[:, :0], 2.0), scores)
 
 
 @given(
@@ -101,7 +104,7 @@ def test_penalty_counts_each_used_token_once_and_no_padding() -> None:
 def test_ngram_rule_bans_exactly_what_would_repeat(rows: list[list[int]], size: int) -> None:
     width = max(map(len, rows))
     history = torch.tensor([[NO_TOKEN] * (width - len(row)) + row for row in rows])
-    allowed = kept(ban_repeated_ngrams(torch.zeros(len(rows), 4), history, size))
+    allowed = kept(ban_repeated_ngrams_(torch.zeros(len(rows), 4), history, size))
     for row, ids in zip(rows, allowed, strict=True):
         seen = {tuple(row[i : i + size]) for i in range(len(row) - size + 1)}
         begun = row[len(row) - size + 1 :] if len(row) >= size - 1 else None
@@ -109,19 +112,18 @@ def test_ngram_rule_bans_exactly_what_would_repeat(rows: list[list[int]], size: 
         assert ids == set(range(4)) - repeats
 
 
-def test_functions_leave_their_input_alone() -> None:
+def test_rules_and_filters_leave_their_input_alone() -> None:
+    config = GPTConfig(vocab_size=300, n_embd=8, n_layer=1, n_head=1, n_inner=8)
+    options = DecodingConfig(repetition_penalty=1.3, no_repeat_ngram=1, min_tokens=2)
     logits = torch.randn(2, 300)
     before = logits.clone()
     history = torch.randint(0, 300, (2, 9))
-    stuck = torch.full_like(logits, -math.inf)
-    ban_tokens(logits, [1, 2])
-    penalize_repetition(logits, history, 1.3)
-    ban_repeated_ngrams(logits, history, 1)
+    ruled = build_rules(options, config)(logits, history, 0)
+    assert not torch.equal(ruled, logits)
     keep_top_p(logits, 0.5)
     keep_typical(logits, 0.5)
-    allow_end(stuck, logits, 3)
+    scale_temperature(logits, 0.5)
     assert torch.equal(logits, before)
-    assert torch.equal(stuck, torch.full_like(logits, -math.inf))
 
 
 def test_only_a_row_without_tokens_may_end_out_of_turn() -> None:
@@ -129,8 +131,9 @@ def test_only_a_row_without_tokens_may_end_out_of_turn() -> None:
     scores = unruled.clone()
     scores[:, 3] = -math.inf
     scores[1] = -math.inf
-    freed = allow_end(scores, unruled, 3)
-    assert torch.equal(freed[0], scores[0])
+    before = scores.clone()
+    freed = allow_end_(scores, unruled, 3)
+    assert torch.equal(freed[0], before[0])
     assert kept(freed)[1] == {3}
     assert freed[1, 3] == unruled[1, 3]
 

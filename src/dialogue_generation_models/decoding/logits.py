@@ -1,5 +1,7 @@
-"""Pure functions on the scores of the next token: [B, V] → [B, V]; a token is ruled out with -inf.
+"""Functions on the scores of the next token: [B, V] → [B, V]; a token is ruled out with -inf.
 
+- Those whose names end in `_` change the scores in place, as in torch: a copy of the vocabulary's scores costs
+  as much as all else that they do. The others are pure.
 - `keep_top_p` and `keep_typical` do not sort the vocabulary: they look at the best 256 tokens, and at
   more only in rows whose set is larger. Probabilities are always those over the whole vocabulary.
 - Tokens that tie with the last one kept are kept too, so a result never depends on an order of ids.
@@ -63,7 +65,7 @@ def keep_typical(logits: Tensor, p: float) -> Tensor:
     return logits.masked_fill(typicality < edge, -math.inf)
 
 
-def penalize_repetition(scores: Tensor, history: Tensor, penalty: float) -> Tensor:
+def penalize_repetition_(scores: Tensor, history: Tensor, penalty: float) -> Tensor:
     """Divide positive and multiply negative scores of the history's tokens (arXiv 1909.05858, 4.1)."""
     if not history.shape[1]:
         return scores
@@ -71,10 +73,10 @@ def penalize_repetition(scores: Tensor, history: Tensor, penalty: float) -> Tens
         history != NO_TOKEN, history[:, -1:]
     )  # the last token twice changes nothing
     used = scores.gather(1, ids)  # [B, W]
-    return scores.scatter(1, ids, (used * penalty).where(used < 0, used / penalty))
+    return scores.scatter_(1, ids, (used * penalty).where(used < 0, used / penalty))
 
 
-def ban_repeated_ngrams(scores: Tensor, history: Tensor, size: int) -> Tensor:
+def ban_repeated_ngrams_(scores: Tensor, history: Tensor, size: int) -> Tensor:
     """Rule out tokens that would complete a run of `size` tokens which the history already has."""
     if history.shape[1] < size:
         return scores
@@ -82,24 +84,21 @@ def ban_repeated_ngrams(scores: Tensor, history: Tensor, size: int) -> Tensor:
     begun = history[:, history.shape[1] - size + 1 :]  # [B, size - 1]
     repeated = (runs[..., :-1] == begun[:, None]).all(dim=2) & (runs[..., 0] != NO_TOKEN)
     rows, places = repeated.nonzero(as_tuple=True)
-    scores = scores.clone()
     scores[rows, runs[rows, places, -1]] = -math.inf
     return scores
 
 
-def ban_tokens(scores: Tensor, ids: Sequence[int] | Tensor) -> Tensor:
+def ban_tokens_(scores: Tensor, ids: Sequence[int] | Tensor) -> Tensor:
     """Rule out these tokens in every row."""
     index = ids if isinstance(ids, Tensor) else scores.new_tensor(ids).long()
-    return scores.index_fill(1, index, -math.inf)
+    return scores.index_fill_(1, index, -math.inf)
 
 
-def allow_end(scores: Tensor, unruled: Tensor, eos_id: int) -> Tensor:
+def allow_end_(scores: Tensor, unruled: Tensor, eos_id: int) -> Tensor:
     """Let a row end, with its score before all rules, if the rules left it no token at all."""
     stuck = scores.amax(dim=1) == -math.inf  # [B]
-    if not stuck.any():
-        return scores
-    scores = scores.clone()
-    scores[stuck, eos_id] = unruled[stuck, eos_id]
+    if stuck.any():
+        scores[stuck, eos_id] = unruled[stuck, eos_id]
     return scores
 
 

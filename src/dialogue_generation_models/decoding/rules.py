@@ -40,22 +40,22 @@ def build_rules(options: DecodingConfig, config: GPTConfig | EncoderDecoderConfi
     rules: list[Rules] = []
     if options.repetition_penalty != 1.0:
         penalty = options.repetition_penalty
-        rules.append(lambda x, history, _: on_logits.penalize_repetition(x, history, penalty))
+        rules.append(lambda x, history, _: on_logits.penalize_repetition_(x, history, penalty))
     if options.no_repeat_ngram:
         size = options.no_repeat_ngram
-        rules.append(lambda x, history, _: on_logits.ban_repeated_ngrams(x, history, size))
+        rules.append(lambda x, history, _: on_logits.ban_repeated_ngrams_(x, history, size))
     too_early = sorted({*banned, config.eos_id})
     rules.append(
-        lambda x, _, length: on_logits.ban_tokens(
+        lambda x, _, length: on_logits.ban_tokens_(
             x, too_early if length < options.min_tokens else banned
         )
     )
 
     def apply(scores: Tensor, history: Tensor, length: int) -> Tensor:
-        ruled = scores
+        ruled = scores.clone()
         for rule in rules:
             ruled = rule(ruled, history, length)
-        return on_logits.allow_end(ruled, scores, config.eos_id)
+        return on_logits.allow_end_(ruled, scores, config.eos_id)
 
     return apply
 
