@@ -14,13 +14,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .checkpoint.folder import Precision, find_folder, load_folder
+from .checkpoint.folder import find_folder, load_folder, pick_device
 from .config.decoding import PRESETS, DecodingConfig
 from .config.model import AnyModelConfig, EncoderDecoderConfig
 from .decoding.generate import generate, stream
 from .dialogue import Dialogue
 from .errors import InputTextError, OptionError, TokenizerError, UsageError
 from .inference.engine import TorchEngine
+from .inference.int8 import pack_int8
+from .inference.precision import pick_precision
 from .tokenizer.layout import build_prompt, prompt_limit
 from .tokenizer.tokenizer import StreamDecoder, Tokenizer
 
@@ -78,6 +80,8 @@ class Chatbot:
         tokenizer: the model's own; without one, only `model` can be used, with ids.
         decoding: the options that hold where a call gives none.
         name: what to call the bot, for display.
+        precision: the numbers that the model is in, for display.
+        parameters: how many numbers it has, for display; counted by default.
     """
 
     def __init__(
@@ -86,11 +90,17 @@ class Chatbot:
         tokenizer: Tokenizer | None,
         decoding: DecodingConfig,
         name: str = "",
+        precision: str = "",
+        parameters: int | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.decoding = decoding
         self.name = name
+        first = next(model.parameters())
+        self.device = str(first.device)
+        self.precision = precision or str(first.dtype).removeprefix("torch.")
+        self.parameters = count_parameters(model) if parameters is None else parameters
         self._engine = TorchEngine(model)
 
     @property
@@ -220,20 +230,34 @@ class Chatbot:
         return self.tokenizer
 
 
-def load(name_or_path: str, *, precision: Precision = "auto", device: str | None = None) -> Chatbot:
+def load(name_or_path: str, *, precision: str = "auto", device: str | None = None) -> Chatbot:
     """Load a bot by its name, such as "gpt-mini-ko", or from a model folder.
 
     Args:
         name_or_path: a known name or the path of a model folder.
-        precision: of the weights in memory; "auto" is bfloat16 on a GPU, float32 on a CPU.
+        precision: of the weights in memory: float32, bfloat16, int8, or "auto", which is bfloat16 on a GPU and
+            on a CPU int8 if it is fast there, else float32. `Chatbot.precision` says what was picked.
         device: "cpu", "cuda" or "cuda:N"; by default a GPU if there is one.
 
     Raises:
         ModelNotFoundError: neither a known name nor a model folder.
         CheckpointError: the folder's files are damaged or do not fit each other.
+        OptionError: there is no such precision or device.
     """
-    folder = load_folder(find_folder(str(name_or_path)), device=device, precision=precision)
-    return Chatbot(folder.model, folder.tokenizer, folder.decoding, folder.path.resolve().name)
+    settled = pick_precision(precision, pick_device(device))
+    path = find_folder(str(name_or_path))
+    # 8-bit weights are made of the full ones.
+    folder = load_folder(path, device=device, precision="float32" if settled == "int8" else settled)
+    parameters = count_parameters(folder.model)
+    if settled == "int8":
+        pack_int8(folder.model)
+    name = folder.path.resolve().name
+    return Chatbot(folder.model, folder.tokenizer, folder.decoding, name, settled, parameters)
+
+
+def count_parameters(model: Model) -> int:
+    """Count the numbers that training has set."""
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def reply_room(config: AnyModelConfig) -> int:

@@ -69,7 +69,7 @@ def test_a_line_that_cannot_be_read_is_named_and_the_rest_goes_on(
         (["--model", "TINY", "--set", "seed=1"], 2, "option of its own"),
         (["--model", "TINY", "--temperature", "-1"], 2, "temperature"),
         (["--model", "TINY", "--max-tokens", "1000"], 2, "max_tokens must be at most 48"),
-        (["--model", "TINY", "--precision", "int8"], 2, "float32"),
+        (["--model", "TINY", "--precision", "int4"], 2, "float32"),
         (["--model", "TINY", "--device", "abacus"], 2, "abacus"),
     ],
 )

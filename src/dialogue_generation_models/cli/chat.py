@@ -61,7 +61,7 @@ def chat(
         return
     from ..chat import load
 
-    bot = load(model, precision=precision, device=device)  # type: ignore[arg-type]
+    bot = load(model, precision=precision, device=device)
     raise typer.Exit(answer_lines(bot, sys.stdin, options, seed))
 
 

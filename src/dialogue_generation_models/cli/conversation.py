@@ -208,12 +208,10 @@ class Conversation:
         self._view.facts(_HELP)
 
     def _status(self, _: str) -> None:
-        parameters = list(self._bot.model.parameters())
-        size = sum(parameter.numel() for parameter in parameters)
-        precision = str(parameters[0].dtype).removeprefix("torch.")
+        bot = self._bot
         rows = [
-            ("model", " · ".join([self._bot.name, *self._about])),
-            ("runs in", f"{precision} on {parameters[0].device}, {size:,} parameters"),
+            ("model", " · ".join([bot.name, *self._about])),
+            ("runs in", f"{bot.precision} on {bot.device}, {bot.parameters:,} parameters"),
             ("strategy", f"{self._strategy_name()} ({self._describe_options()})"),
             ("last reply", self._speed or "none yet"),
             ("dialogue", f"{len(self._turns)} turns{self._describe_visible()}"),

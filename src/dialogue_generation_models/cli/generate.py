@@ -89,7 +89,7 @@ def generate(
 
     from ..chat import load
 
-    bot = load(model, precision=precision, device=device)  # type: ignore[arg-type]
+    bot = load(model, precision=precision, device=device)
     check_contexts(bot, contexts, settings)
     if output == "-":
         for line in answer_all(bot, contexts, settings, batch_size):

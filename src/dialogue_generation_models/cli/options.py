@@ -50,7 +50,9 @@ SetOption: TypeAlias = Annotated[
 PrecisionOption: TypeAlias = Annotated[
     str,
     typer.Option(
-        "--precision", help="Of the weights in memory: auto, float32 or bfloat16.", metavar="NAME"
+        "--precision",
+        help="Of the weights in memory: auto, float32, bfloat16 or int8.",
+        metavar="NAME",
     ),
 ]
 DeviceOption: TypeAlias = Annotated[

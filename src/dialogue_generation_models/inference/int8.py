@@ -47,12 +47,12 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., C_in] → [..., C_out]."""
-        rows = x.flatten(0, -2)  # [N, C_in]
+        rows = x.float().flatten(0, -2)  # [N, C_in]
         if self._kernels is not None and self._packed is not None:
             result = self._kernels.linear(rows, self._packed, self._bias, gelu=self._gelu)
         else:
             result = self._multiply(rows)
-        return result.view(*x.shape[:-1], -1)
+        return result.view(*x.shape[:-1], len(self._scale))
 
     def _multiply(self, rows: Tensor) -> Tensor:
         rounded, scale = quantize_rows(rows)  # [N, C_in], [N, 1]
