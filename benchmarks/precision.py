@@ -1,6 +1,6 @@
 """What lower precisions cost: perplexity and order of candidates beside float32, on real dialogue.
 
-    python benchmarks/precision.py --model gpt-mini-ko --data ../shared/data/ko/dialogue/written_chitchat.jsonl.zst
+    python benchmarks/precision.py --data ../shared/data/ko/dialogue/written_chitchat.jsonl.zst
 
 For each precision: the perplexity of the replies that people gave, relative to float32; and for the same 20
 sampled candidates of a context, Spearman's correlation of the two orders by log P per token, averaged. The data
@@ -32,7 +32,7 @@ from dialogue_generation_models.evaluation.scoring import score_in_batches
 from dialogue_generation_models.inference.engine import TorchEngine
 from dialogue_generation_models.inference.int8 import pack_int8
 
-CONTEXTS, CANDIDATES = 40, 20
+CONTEXTS, CANDIDATES = 20, 20
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     )
     parser.add_argument("--model", default="gpt-mini-ko")
     parser.add_argument("--data", type=Path, required=True, help="dialogues, .jsonl or .jsonl.zst")
-    parser.add_argument("--replies", type=int, default=2000, help="scored (default 2000)")
+    parser.add_argument("--replies", type=int, default=1000, help="scored (default 1000)")
     parser.add_argument("--json", type=Path, help="write the results here")
     arguments = parser.parse_args()
     rows = measure(arguments.model, arguments.data, arguments.replies)

@@ -40,5 +40,5 @@ def test_the_python_page_runs(
 
 def test_the_python_page_names_what_there_is() -> None:
     used = set(re.findall(r"\bbot\.(\w+)", read("python.md")))
-    assert used <= {*dir(Chatbot), "model", "tokenizer", "decoding"}
+    assert used <= {*dir(Chatbot), "model", "tokenizer", "decoding", "precision"}
     assert set(re.findall(r"\bdgm\.(\w+)", read("python.md"))) <= set(dgm.__all__)
