@@ -1,0 +1,236 @@
+"""Recall, false hits and speed of the scrub, beside ko-pii and maskingtape on the same list.
+
+    python benchmarks/scrub.py --out benchmarks/results/scrub.json
+
+The list is `tests/privacy/cases.tsv` and `harmless.tsv`: every second line is for development, the other half is
+held out, and nobody looks at its failures. A case counts as found only when every letter and digit of its
+sensitive parts is covered, under whatever kind; "touched" is any overlap at all. The libraries read the
+messages of a case joined by line breaks. A false hit is a harmless message with any finding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dialogue_generation_models.data.privacy.detect import find_personal_data
+from dialogue_generation_models.data.privacy.normalize import Conversation
+
+FOLDER = Path(__file__).parent.parent / "tests" / "privacy"
+HALVES = ("development", "held out")
+HITS_SHOWN = 40
+
+Spans = list[tuple[int, int]]
+
+
+class Case(NamedTuple):
+    kind: str
+    """A kind of finding, or "harmless"."""
+    texts: list[str]
+    senders: list[str]
+    parts: Spans
+    """What must be covered, as places in the messages joined by line breaks."""
+    half: str
+
+
+Finder = Callable[[Case], Spans]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--megabytes", type=float, default=2.0, help="text to time (default 2)")
+    parser.add_argument(
+        "--misses", action="store_true", help="show what was missed of the development half"
+    )
+    parser.add_argument("--out", type=Path, help="write the results here as JSON")
+    arguments = parser.parse_args()
+    cases, harmless = read_cases(), read_harmless()
+    if arguments.misses:
+        show_misses(cases + harmless)
+        return
+    result = {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "harmless_messages": sum(len(case.texts) for case in harmless),
+        "engines": {
+            name: {**score(find, cases, harmless), "mb_per_second": speed(find, size)}
+            for name, find, size in engines(arguments.megabytes)
+        },
+    }
+    print(table(result))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+
+
+def engines(megabytes: float) -> Iterator[tuple[str, Finder, float]]:
+    """What is measured, and on how much text its speed is."""
+    yield "dgm, rules", find_by_rules, megabytes
+    yield f"ko-pii {importlib.metadata.version('ko-pii')}", ko_pii_finder(), megabytes / 50
+    yield (
+        f"maskingtape {importlib.metadata.version('maskingtape')}",
+        maskingtape_finder(),
+        megabytes / 50,
+    )
+
+
+def find_by_rules(case: Case) -> Spans:
+    return [(f.start, f.end) for f in find_personal_data(Conversation.from_texts(case.texts))]
+
+
+def ko_pii_finder() -> Finder:
+    import ko_pii
+
+    return lambda case: [(hit.start, hit.end) for hit in ko_pii.detect_all("\n".join(case.texts))]
+
+
+def maskingtape_finder() -> Finder:
+    from maskingtape import Pipeline
+
+    pipeline = Pipeline()
+    return lambda case: [(hit.start, hit.end) for hit in pipeline.scan("\n".join(case.texts))]
+
+
+def read_cases() -> list[Case]:
+    """The sensitive cases; the half alternates within each kind."""
+    seen: Counter[str] = Counter()
+    cases = []
+    for line in _lines("cases.tsv"):
+        kind, messages, parts, *senders = line.split("\t")
+        texts = messages.split("|")
+        half = HALVES[seen[kind] % 2]
+        seen[kind] += 1
+        places = _locate("\n".join(texts), parts.replace("|", "\n").split(";;"))
+        cases.append(Case(kind, texts, senders[0].split(",") if senders else [], places, half))
+    return cases
+
+
+def read_harmless() -> list[Case]:
+    return [
+        Case("harmless", line.split("|"), [], [], HALVES[number % 2])
+        for number, line in enumerate(_lines("harmless.tsv"))
+    ]
+
+
+def _lines(name: str) -> list[str]:
+    lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
+    return [line.replace("\\u200b", "\u200b") for line in lines if line and line[0] != "#"]
+
+
+def _locate(text: str, parts: Iterable[str]) -> Spans:
+    places = []
+    end = 0
+    for part in parts:
+        start = text.index(part, end)
+        end = start + len(part)
+        places.append((start, end))
+    return places
+
+
+def is_covered(case: Case, spans: Spans) -> bool:
+    """Whether every letter and digit of the sensitive parts lies in a span."""
+    text = "\n".join(case.texts)
+    return all(
+        any(start <= at < end for start, end in spans)
+        for first, last in case.parts
+        for at in range(first, last)
+        if text[at].isalnum()
+    )
+
+
+def is_touched(case: Case, spans: Spans) -> bool:
+    return any(start < last and first < end for start, end in spans for first, last in case.parts)
+
+
+def score(find: Finder, cases: Sequence[Case], harmless: Sequence[Case]) -> dict[str, Any]:
+    by_half: dict[str, Any] = {}
+    for half in HALVES:
+        kinds: dict[str, Counter[str]] = defaultdict(Counter)
+        for case in cases:
+            if case.half == half:
+                spans = find(case)
+                kinds[case.kind].update(
+                    cases=1, found=is_covered(case, spans), touched=is_touched(case, spans)
+                )
+        quiet = [case for case in harmless if case.half == half]
+        by_half[half] = {
+            "kinds": {kind: dict(counts) for kind, counts in kinds.items()},
+            "false_hits": sum(bool(find(case)) for case in quiet),
+            "harmless": sum(len(case.texts) for case in quiet),
+        }
+    return by_half
+
+
+def generated_chats(megabytes: float) -> list[Case]:
+    """Rooms of 200 messages: the harmless list in any order, and a sensitive case every 50 messages."""
+    draw = random.Random(0)
+    harmless = [text for case in read_harmless() for text in case.texts]
+    cases = read_cases()
+    chats: list[Case] = []
+    size = 0
+    while size < megabytes * 1e6:
+        texts: list[str] = []
+        while len(texts) < 200:
+            texts += (
+                " ".join(draw.choices(harmless, k=draw.choice((1, 1, 2, 3)))) for _ in range(50)
+            )
+            texts += draw.choice(cases).texts
+        chats.append(Case("", texts, ["김가람", "이새솔"], [], ""))
+        size += sum(len(text.encode()) + 1 for text in texts)
+    return chats
+
+
+def speed(find: Finder, megabytes: float) -> float:
+    """UTF-8 megabytes a second of one core, of processor time."""
+    chats = generated_chats(megabytes)
+    find(chats[0])
+    start = time.process_time()
+    for chat in chats:
+        find(chat)
+    seconds = time.process_time() - start
+    return round(sum(len("\n".join(c.texts).encode()) for c in chats) / seconds / 1e6, 3)
+
+
+def show_misses(cases: Sequence[Case]) -> None:
+    """Of the development half only."""
+    for case in cases:
+        if case.half == HALVES[0]:
+            spans = find_by_rules(case)
+            text = "\n".join(case.texts)
+            got = [text[start:end] for start, end in spans]
+            if case.kind == "harmless" and spans or not is_covered(case, spans):
+                wanted = [text[start:end] for start, end in case.parts]
+                print(f"{case.kind}\t{text!r}\twanted {wanted}\tgot {got}")
+
+
+def table(result: dict[str, Any]) -> str:
+    """Markdown: found (and touched) of all cases on the held-out half, a row a kind."""
+    scores = {name: engine[HALVES[1]] for name, engine in result["engines"].items()}
+    first = next(iter(scores.values()))
+    rows = [
+        "| kind | cases | " + " | ".join(scores) + " |",
+        "|---|---:" * 1 + "|---:" * (len(scores) + 1) + "|",
+    ]
+    for kind, counts in first["kinds"].items():
+        cells = (
+            f"{s['kinds'][kind]['found']} ({s['kinds'][kind]['touched']})" for s in scores.values()
+        )
+        rows.append(f"| {kind} | {counts['cases']} | " + " | ".join(cells) + " |")
+    cells = (str(s["false_hits"]) for s in scores.values())
+    rows.append(f"| false hits | {first['harmless']} | " + " | ".join(cells) + " |")
+    cells = (str(e["mb_per_second"]) for e in result["engines"].values())
+    rows.append("| MB/s a core | | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    main()
