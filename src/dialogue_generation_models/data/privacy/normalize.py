@@ -1,9 +1,9 @@
 """The conversation as detectors read it: folded, with a way back to the original.
 
-- Letters that stand for one other letter (full width, circled, dashes) are translated one to one.
-- Everything that changes the length (zero-width, spelt-out at and dot, spaces inside spaced digits) is an edit,
-  and the map from folded to original is the list of edits, not a number per letter.
-- Hangul, kanji and jamo digits are folded only inside a run of seven or more digits: 이, 일, 구, 오 are words.
+- Letters that stand for one other letter (full width, circled, bold) are translated one to one.
+- What changes the length is folded in three layers: letters (zero-width, jamo), words (a spelt-out at, dot or
+  katakana digit), runs of digits. Each layer that changed anything keeps the list of its pieces, not a number a letter.
+- Hangul, kanji and jamo digits are folded only inside a run of six or more digits: 이, 일, 구, 오 are words.
 """
 
 from __future__ import annotations
@@ -13,22 +13,25 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
+from re import Pattern
 from typing import NamedTuple
 
 from .finding import Finding, Kind
 
 _DASHES = "‐‑‒–—―−﹣－ー"
-_SPOKEN_DASHES = "_~*,·・ㅡ〜에の"
+_SPOKEN_DASHES = "_~*,、·・ㅡ〜～에の"
 """Between the groups of a phone number: 010에 1234에 5678."""
-_LETTERS = {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F) if code != 0xFF0D}
-_CIRCLED = {
-    letter: str(unicodedata.digit(letter))
-    for first, last in (("⓪", "⓪"), ("①", "⑨"), ("⓵", "⓽"), ("❶", "❾"), ("➀", "➈"), ("➊", "➒"))
-    for letter in map(chr, range(ord(first), ord(last) + 1))
-}
-_SPACES = dict.fromkeys("\u00a0\u3000\t\u2002\u2003\u2009", " ")
-_ONE_TO_ONE = str.maketrans({**_LETTERS, **_CIRCLED, **_SPACES})
+_BLANKS = "\u00a0\u3000\t\u2002\u2003\u2009"
+_STYLED = ((0x2070, 0x209C), (0x2460, 0x24FF), (0x2776, 0x2793), (0x1D400, 0x1D7FF), (0xFF01, 0xFF5E))
+"""Blocks of raised, circled, bold and full-width forms of one ASCII letter."""
+_HIDDEN = (
+    r"\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\u20e3\u3164\ufe00-\ufe0f\ufeff\uffa0"
+)
+_SHORT_FORMS = re.compile(rf"[{_HIDDEN}\u1100-\u11ff\uff65-\uff9f]+")
+"""Invisible letters, decomposed Hangul, half-width katakana."""
+_DROP_HIDDEN = re.compile(f"[{_HIDDEN}]+")
 
 _DIGITS = {
     **{str(n): str(n) for n in range(10)},
@@ -37,44 +40,86 @@ _DIGITS = {
     "ㅇ": "0",
 }
 _D = "".join(_DIGITS)
-_EDIT = re.compile(
-    r"(?P<zero>(?<![A-Za-z0-9])[oO]1[oO0](?=[ .\-]?[0-9])|(?<=(?<![0-9])01)[oO](?=[ .\-]?[0-9]))"
-    r"|(?P<hidden>[\u200b-\u200f\u2060\u00ad\ufeff]+)"
-    r"|(?P<jamo>[\u1100-\u11ff]+)"
-    r"|(?P<at> ?(?:골뱅이|アットマーク|あっとまーく|[(\[](?:at|AT|골뱅이|アット)[)\]]) ?)"
-    r"|(?P<said_at>(?<=[A-Za-z0-9]) at (?=[a-z0-9\-]{1,40}\.(?:com|net|co|kr|jp)))"
-    r"|(?P<com> ?(?:닷|쩜|점) ?(?:컴|com)(?![a-z]))"
-    r"|(?P<net> ?(?:닷|쩜|점) ?(?:넷|net)(?![a-z]))"
-    r"|(?P<dot> ?(?:(?:닷|쩜|점)(?= ?(?:co|kr|ac|go|org|케이알))|ドット|[(\[](?:dot|닷)[)\]]) ?)"
-    r"|(?P<kr>(?<=\.)케이알)"
-    rf"|(?P<digits>[{_D}][{_D} .\-\n{_DASHES}{_SPOKEN_DASHES}\u200b-\u200f\u2060\ufeff]{{5,}}[{_D}])"
-)
-_MOBILE = re.compile(r"0[15789]0[0-9]{0,8}")
-_SPELT = {
-    "hidden": "",
-    "at": "@",
-    "said_at": "@",
-    "com": ".com",
-    "net": ".net",
-    "dot": ".",
-    "kr": "kr",
+_RUN = re.compile(rf"[{_D}](?:[ .()/\-\n{_DASHES}{_SPOKEN_DASHES}]{{0,3}}[{_D}]){{5,}}")
+_MOBILE = re.compile(r"0[15789]0[0-9]{8}")
+_RESIDENT = re.compile(r"[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[1-8][0-9]{6}")
+
+_KANA_DIGITS = {
+    **dict(zip(("ゼロ", "レイ", "マル", "イチ", "ニ", "サン", "ヨン", "シ"), "00012344", strict=True)),
+    **dict(zip(("ゴ", "ロク", "ナナ", "シチ", "ハチ", "キュウ", "ク"), "5677899", strict=True)),
+    **dict(zip(("ぜろ", "れい", "まる", "いち", "に", "さん", "よん", "し"), "00012344", strict=True)),
+    **dict(zip(("ご", "ろく", "なな", "しち", "はち", "きゅう", "く"), "5677899", strict=True)),
 }
+_KANA = "|".join(sorted(_KANA_DIGITS, key=len, reverse=True))
+_KANA_DIGIT = re.compile(_KANA)
+_KANA_RUN = re.compile(rf"(?:{_KANA})(?:[ 、,。・の\-ー\n]{{0,2}}(?:{_KANA})){{6,}}")
+_KANA_SIGNS = ("ゼロ", "ロク", "ナナ", "ハチ", "ぜろ", "ろく", "なな", "はち")
 
-
-class _Piece(NamedTuple):
-    """A stretch of folded text and the original stretch that it came from."""
-
-    folded: int
-    start: int
-    end: int
-    even: bool
-    """Letter for letter; otherwise any part of it stands for the whole original stretch."""
+_LATIN_BEFORE, _LATIN_AFTER = r"(?<=[A-Za-z0-9])", r"(?=[A-Za-z0-9])"
+_WORDS: tuple[tuple[tuple[str, ...], Pattern[str], str], ...] = (
+    (
+        ("골뱅이", "アット", "あっと", "at)", "at]", "AT)"),
+        re.compile(
+            rf"(?:{_LATIN_BEFORE}에)? ?(?:골뱅이|アットマーク|あっとまーく"
+            r"|[(\[] ?(?:at|AT|골뱅이|アット|あっと)(?:マーク)? ?[)\]]) ?"
+        ),
+        "@",
+    ),
+    (
+        (" at ", "앳", "엣"),
+        re.compile(
+            rf"{_LATIN_BEFORE} ?(?:앳|엣| at ) ?(?=[a-z0-9\-]{{1,40}} ?(?:\.|점|닷|쩜|dot))"
+        ),
+        "@",
+    ),
+    (
+        ("닷", "쩜", "점"),
+        re.compile(r" ?(?:닷|쩜|점) ?(?:컴|com)(?![a-z])"),
+        ".com",
+    ),
+    (("닷", "쩜", "점"), re.compile(r" ?(?:닷|쩜|점) ?(?:넷|net)(?![a-z])"), ".net"),
+    (("닷", "쩜", "점"), re.compile(r" ?(?:닷|쩜|점) ?케이알"), ".kr"),
+    (
+        ("닷", "쩜", "점"),
+        re.compile(rf"(?:{_LATIN_BEFORE}|(?<=[가-힣])) ?(?:닷|쩜|점) ?{_LATIN_AFTER}(?![0-9])"),
+        ".",
+    ),
+    (
+        ("ドット", "どっと", "dot)", "dot]", "닷)", "닷]", "[.]", "(.)"),
+        re.compile(r" ?(?:ドット|どっと|[(\[] ?(?:dot|닷|점|\.) ?[)\]]) ?"),
+        ".",
+    ),
+    (
+        ("다시", "대시", "하이픈", "작대기", "ハイフン"),
+        re.compile(rf"(?<=[{_D}]) ?(?:다시|대시|하이픈|작대기|ハイフン) ?(?=[{_D}])"),
+        "-",
+    ),
+    (("제로",), re.compile(rf"(?<=[{_D}])제로|제로(?=[{_D}])"), "0"),
+    (
+        ("o1", "O1", "0l0", "0I0", "01o", "01O", "01ㅇ"),
+        re.compile(
+            r"(?<![A-Za-z0-9])(?:[oO0][1lI][oO0])(?=[ .\-]?[0-9])(?<!010)|(?<![0-9])01[oO](?=[ .\-]?[0-9])"
+        ),
+        "010",
+    ),
+)
+"""Signs of which one must occur, what is folded, what it stands for."""
 
 
 class _Edit(NamedTuple):
     start: int
     end: int
     replacement: str
+
+
+class _Piece(NamedTuple):
+    """A stretch of folded text and the stretch that it came from."""
+
+    folded: int
+    start: int
+    end: int
+    even: bool
+    """Letter for letter; otherwise any part of it stands for the whole stretch."""
 
 
 @dataclass(frozen=True)
@@ -84,94 +129,131 @@ class Conversation:
     original: str
     """The messages, joined by a line break."""
     folded: str
-    pieces: tuple[_Piece, ...]
+    layers: tuple[tuple[_Piece, ...], ...]
+    """The pieces of each folding, in the order in which they were done."""
 
     @classmethod
     def from_texts(cls, texts: Sequence[str]) -> Conversation:
         """Fold the messages of a conversation, oldest first."""
         original = "\n".join(texts)
-        plain = original.translate(_ONE_TO_ONE)
-        parts: list[str] = []
-        pieces: list[_Piece] = []
-        done = length = 0
-        for edit in _edits(plain):
-            if edit.start > done:
-                pieces.append(_Piece(length, done, edit.start, True))
-                parts.append(plain[done : edit.start])
-                length += edit.start - done
-            if edit.replacement:
-                even = len(edit.replacement) == edit.end - edit.start
-                pieces.append(_Piece(length, edit.start, edit.end, even))
-                parts.append(edit.replacement)
-                length += len(edit.replacement)
-            done = edit.end
-        pieces.append(_Piece(length, done, len(plain), True))
-        parts.append(plain[done:])
-        return cls(original, "".join(parts), tuple(pieces))
+        text = original.translate(_one_to_one())
+        layers = []
+        for edits_of in (_letter_edits, _word_edits, _digit_edits):
+            edits = sorted(edits_of(text))
+            if edits:
+                text, pieces = _rewrite(text, edits)
+                layers.append(pieces)
+        return cls(original, text, tuple(layers))
 
     def find(self, kind: Kind, start: int, end: int) -> Finding:
         """Make a finding of the folded stretch [start, end), which must not be empty."""
-        return Finding(kind, self._locate(start)[0], self._locate(end - 1)[1])
+        last = end - 1
+        for pieces in reversed(self.layers):
+            start, last = _locate(pieces, start)[0], _locate(pieces, last)[1] - 1
+        return Finding(kind, start, last + 1)
 
-    def _locate(self, index: int) -> tuple[int, int]:
-        at = bisect_right(self.pieces, index, key=_folded) - 1
-        piece = self.pieces[at]
-        if not piece.even:
-            return piece.start, piece.end
-        start = piece.start + index - piece.folded
-        return start, start + 1
+
+@cache
+def _one_to_one() -> dict[int, str]:
+    """What each letter that stands for one ASCII letter or digit is read as."""
+    table = {ord(blank): " " for blank in _BLANKS}
+    for first, last in _STYLED:
+        for letter in map(chr, range(first, last + 1)):
+            plain = unicodedata.normalize("NFKC", letter)
+            digit = unicodedata.digit(letter, None)
+            if digit is not None:
+                table[ord(letter)] = str(digit)
+            elif len(plain) == 1 and plain.isascii():
+                table[ord(letter)] = plain
+    del table[ord("－")], table[ord("～")]  # read as dashes where they stand between digits
+    return table
+
+
+def _rewrite(text: str, edits: Sequence[_Edit]) -> tuple[str, tuple[_Piece, ...]]:
+    """Apply edits, ordered by start; of overlapping ones the first."""
+    parts: list[str] = []
+    pieces: list[_Piece] = []
+    done = length = 0
+    for start, end, replacement in edits:
+        if start < done:
+            continue
+        if start > done:
+            pieces.append(_Piece(length, done, start, True))
+            parts.append(text[done:start])
+            length += start - done
+        if replacement:
+            pieces.append(_Piece(length, start, end, len(replacement) == end - start))
+            parts.append(replacement)
+            length += len(replacement)
+        done = end
+    pieces.append(_Piece(length, done, len(text), True))
+    parts.append(text[done:])
+    return "".join(parts), tuple(pieces)
+
+
+def _locate(pieces: tuple[_Piece, ...], index: int) -> tuple[int, int]:
+    piece = pieces[bisect_right(pieces, index, key=_folded) - 1]
+    if not piece.even:
+        return piece.start, piece.end
+    start = piece.start + index - piece.folded
+    return start, start + 1
 
 
 def _folded(piece: _Piece) -> int:
     return piece.folded
 
 
-def _edits(text: str) -> Iterator[_Edit]:
-    for match in _EDIT.finditer(text):
-        group = match.lastgroup or ""
-        if group == "digits":
-            yield from _digit_edits(match.group(), match.start())
-        elif group == "zero":
-            yield _Edit(*match.span(), match.group().upper().replace("O", "0"))
-        elif group == "jamo":
-            yield _Edit(*match.span(), unicodedata.normalize("NFC", match.group()))
-        else:
-            yield _Edit(*match.span(), _SPELT[group])
+def _letter_edits(text: str) -> Iterator[_Edit]:
+    for match in _SHORT_FORMS.finditer(text):
+        seen = _DROP_HIDDEN.sub("", match.group())
+        yield _Edit(*match.span(), unicodedata.normalize("NFKC", seen))
 
 
-def _digit_edits(run: str, offset: int) -> Iterator[_Edit]:
-    """Fold a run of digits and separators; one edit a letter, so that offsets stay exact."""
-    places = [i for i, letter in enumerate(run) if letter in _DIGITS]
-    ascii_digits = sum(run[i].isascii() for i in places)
-    chosen = _spelt_digits(run, places, ascii_digits)
-    lone = len(places) >= 7 and all(b - a > 1 for a, b in pairwise(places))
-    value = "".join(_DIGITS[run[i]] for i in sorted(chosen))
-    grouped = len(value) == 13 or (value.startswith(("0", "82", "81")) and 9 <= len(value) <= 14)
-    for i, letter in enumerate(run):
-        start = offset + i
-        if i in chosen:
-            if not letter.isascii():
-                yield _Edit(start, start + 1, _DIGITS[letter])
-        elif letter in "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff" or (
-            lone and letter not in _DIGITS and letter != "\n"
-        ):
-            yield _Edit(start, start + 1, "")
-        elif letter in _DASHES or (grouped and letter in _SPOKEN_DASHES):
-            yield _Edit(start, start + 1, "-")
+def _word_edits(text: str) -> Iterator[_Edit]:
+    for signs, pattern, replacement in _WORDS:
+        if any(sign in text for sign in signs):
+            for match in pattern.finditer(text):
+                yield _Edit(*match.span(), replacement)
+    if any(sign in text for sign in _KANA_SIGNS):
+        for run in _KANA_RUN.finditer(text):
+            for match in _KANA_DIGIT.finditer(text, *run.span()):
+                yield _Edit(*match.span(), _KANA_DIGITS[match.group()])
 
 
-def _spelt_digits(run: str, places: list[int], ascii_digits: int) -> set[int]:
+def _digit_edits(text: str) -> Iterator[_Edit]:
+    """Fold runs of digits and separators; one edit a letter, so that offsets stay exact."""
+    for match in _RUN.finditer(text):
+        run, offset = match.group(), match.start()
+        places = [i for i, letter in enumerate(run) if letter in _DIGITS]
+        chosen = _spelt_digits(run, places)
+        lone = len(places) >= 7 and all(b - a > 1 for a, b in pairwise(places))
+        value = "".join(_DIGITS[run[i]] for i in sorted(chosen))
+        grouped = len(value) == 13 or (value[:1] == "0" and 9 <= len(value) <= 12)
+        grouped = grouped or (value[:2] in ("82", "81") and 9 <= len(value) <= 14)
+        for i, letter in enumerate(run):
+            start = offset + i
+            if i in chosen:
+                if not letter.isascii():
+                    yield _Edit(start, start + 1, _DIGITS[letter])
+            elif lone and letter not in _DIGITS and letter != "\n":
+                yield _Edit(start, start + 1, "")
+            elif letter in _DASHES or (grouped and letter in _SPOKEN_DASHES):
+                yield _Edit(start, start + 1, "-")
+
+
+def _spelt_digits(run: str, places: list[int]) -> set[int]:
     """Which letters of a run are digits: not the particle after a number, nor a word before it."""
-    if ascii_digits == len(places):
-        return set(places)
+    figures = {i for i in places if run[i].isascii()}
+    if len(figures) == len(places):
+        return figures
+    together = places[-1] - places[0] + 1 == len(places)
+    if len(places) < (6 if together else 7) or all(run[i] == "ㅇ" for i in places):
+        return figures
     value = "".join(_DIGITS[run[i]] for i in places)
-    if len(places) < 7 or not any(run[i] != "ㅇ" for i in places):
-        return {i for i in places if run[i].isascii()}
-    starts = [match.start() for match in _MOBILE.finditer(value)]
-    kept: set[int] = {i for i in places if run[i].isascii()}
-    for first in starts or [0]:
-        kept.update(_trimmed(run, places[first : first + 11] if starts else places))
-    return kept
+    known = [*_MOBILE.finditer(value), *_RESIDENT.finditer(value)]
+    for match in known:
+        figures.update(places[slice(*match.span())])
+    return figures if known else figures | set(_trimmed(run, places))
 
 
 def _trimmed(run: str, places: list[int]) -> list[int]:
