@@ -1,42 +1,62 @@
 """Where a person is reached on the net: e-mail, messenger names, links.
 
-Each pattern is tried only around a letter that it cannot do without (`@`, a dot before a domain, a cue).
+Each pattern is tried only around a letter that it cannot do without: `@`, a dot before a domain, a Latin word
+near the name of a messenger.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from re import Match
 
 from .finding import Finding
 from .normalize import Conversation
 
-_LOCAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+\-]{0,63} ?$")
+_AT = re.compile(r"[@☆★◎]")
+"""The stars are `@` to those who hide an address from machines: name☆example.com."""
+_LOCAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+\-]{0,63}[ \n]?\Z")
 _DOMAIN = re.compile(
-    r" ?(?:[A-Za-z0-9\-]{1,63} ?(?:\. ?[A-Za-z][A-Za-z0-9\-]{1,62}){1,4}"
-    r"|(?:naver|gmail|daum|hanmail|kakao|nate|hotmail|yahoo|icloud)(?![A-Za-z0-9])"
-    r"|(?:네이버|지메일|한메일|다음|카카오|네이트|핫메일)(?: ?\. ?[a-z]{2,3}){0,2})"
+    r"[ \n]?(?:[A-Za-z0-9\-]{1,63} ?(?:\. ?[A-Za-z][A-Za-z0-9\-]{1,62}){1,4}"
+    r"|(?:naver|gmail|daum|hanmail|kakao|nate|hotmail|yahoo|icloud|docomo|ezweb|softbank)(?![A-Za-z0-9])"
+    r"|(?:네이버|지메일|한메일|다음|카카오|네이트|핫메일|야후)(?: ?\. ?[a-z]{2,3}){0,2}"
+    r"|(?:ヤフー|ドコモ|ジーメール)(?: ?\. ?[a-z]{2,3}){0,2})"
 )
+_DOTTED = re.compile(r"[A-Za-z0-9\-]{1,63}\.[A-Za-z]{2}")
+_BARE_LOCAL = re.compile(r"(?=[0-9._+\-]{0,32}[A-Za-z])[A-Za-z0-9._+\-]{3,64}\Z")
 _HANDLE = re.compile(r"[A-Za-z0-9_.]{3,29}[A-Za-z0-9_]")
-_LINK = re.compile(r"(?:[hH][tT]{2}[pP][sS]?://|www\.)[!-~]{1,2000}")
+_CALLS = frozenset(("everyone", "here", "channel", "todos", "admin", "team"))
+"""What follows an `@` to call a whole room."""
+
+_LINK = re.compile(
+    r"(?:[hH](?:[tT]{2}|[xX]{2})[pP][sS]?[ \n]?:[ \n]?//[ \n]?|www\.)[!-~]{1,2000}"
+    r"(?:(?<=[/=])[^\s]{1,200})?(?: / [A-Za-z0-9][!-~]{0,200}){0,4}"
+)
 _SUFFIX = re.compile(
-    r"\.(?:com|net|org|info|kr|jp|io|me|gg|tv|app|dev|shop|xyz|co\.kr|co\.jp|ne\.jp|or\.kr)"
-    r"(?![A-Za-z0-9\-])(?:[/?:][!-~]{0,2000})?"
+    r"\.(?:com|net|org|info|biz|edu|kr|jp|io|me|gg|tv|be|ly|gl|app|dev|shop|store|site|page|blog|link|club|xyz|online"
+    r"|co\.kr|co\.jp|ne\.jp|or\.kr|or\.jp|ac\.kr|go\.kr)(?![A-Za-z0-9\-])(?:[/?:][!-~]{0,2000})?"
 )
-_HOST = re.compile(r"(?<![A-Za-z0-9@])[A-Za-z0-9][A-Za-z0-9\-.]{0,80}$")
-_CUE = re.compile(
-    r"(?:카톡|카카오(?:톡)?|라인|텔레(?:그램)?|인스타(?:그램)?|디스코드|디코|위챗|트위터|틱톡|페북"
-    r"|(?<![A-Za-z])(?i:line|kakao(?:talk)?|insta(?:gram)?|discord|telegram|wechat|twitter)"
-    r"|ライン|カカオ|インスタ|ディスコード|ツイッター|아이디|(?<![A-Za-z])(?:ID|id)(?![A-Za-z]))"
+_HOST = re.compile(r"(?<![A-Za-z0-9@])[A-Za-z0-9][A-Za-z0-9\-.]{0,80}\Z")
+
+_WORD = re.compile(r"[A-Za-z0-9._][A-Za-z0-9_.\-]{2,39}")
+_APP = (
+    r"(?:카톡|카카오(?:톡)?|라인|텔레(?:그램)?|인스타(?:그램)?|디스코드|디코|위챗|트위터|틱톡|페북|스냅챗"
+    r"|(?i:(?<![a-z])(?:line|kakao(?:talk)?|insta(?:gram)?|discord|telegram|wechat|twitter|tiktok)(?![a-z]))"
+    r"|ライン|カカオ|インスタ|ディスコ(?:ード)?|ツイッター|ティックトック|スナチャ)"
 )
-_AFTER_CUE = re.compile(
-    r"(?P<said> ?(?:의|の)? ?(?:아이디|계정|주소|친추|추가|(?i:id)(?![A-Za-z])|アカウント|アカ)?)"
-    r"[^A-Za-z0-9\n]{0,12}\n?[^A-Za-z0-9\n]{0,8}(?P<id>[A-Za-z0-9][A-Za-z0-9_.\-]{2,29}[A-Za-z0-9_])(?![A-Za-z0-9])"
-)
-_TAGGED = re.compile(r"(?<![A-Za-z0-9_.])[A-Za-z0-9_.]{2,32}#[0-9]{4}(?![0-9])")
+_ID = r"(?:아이디|아디|계정|닉네임|친추|(?i:(?<![a-z])id(?![a-z]))|アカウント(?:名)?|アカ(?![ァ-ヶー])|ユーザー名|フォロー|追加)"
+_ASKED = re.compile(rf"(?:{_APP} ?(?:의|の)? ?{_ID}|{_ID})[^A-Za-z0-9]{{0,16}}\Z")
+"""The name of an account was announced: any Latin word may be it."""
+_NAMED = re.compile(rf"(?:{_APP}|{_ID}|wxid)[^A-Za-z0-9]{{0,40}}\Z")
+"""An app or an account was named: a word with digits, dots or underscores may be one."""
+_SAID_AFTER = re.compile(rf"[가-힣ぁ-ん, ]{{0,8}}(?:{_APP}|{_ID})")
+_TAG = re.compile(r"#[0-9]{4}(?![0-9])")
+_TAGGED = re.compile(r"[A-Za-z0-9_.]{2,32}\Z")
 _ORDINARY = frozenset(
-    ("please", "line", "kakao", "kakaotalk", "insta", "instagram", "discord", "https", "http")
+    "please line kakao kakaotalk talk insta instagram discord telegram wechat twitter https http www app android"
+    " iphone google apple naver login account password hello thanks okay story live reels sticker".split()
 )
+_REACH = 60
 
 
 def detect_contacts(conversation: Conversation) -> list[Finding]:
@@ -50,16 +70,21 @@ def detect_contacts(conversation: Conversation) -> list[Finding]:
 
 
 def _mail_and_handles(conversation: Conversation, text: str) -> Iterator[Finding]:
-    at = text.find("@")
-    while at >= 0:
-        local = _LOCAL.search(text[max(0, at - 65) : at])
-        domain = _DOMAIN.match(text, at + 1)
-        handle = _HANDLE.match(text, at + 1)
+    for at in _AT.finditer(text):
+        start, end = at.span()
+        before = text[max(0, start - 65) : start]
+        local = _LOCAL.search(before)
+        if at.group() != "@" and not _DOTTED.match(text, end):
+            continue
+        domain = _DOMAIN.match(text, end)
+        handle = _HANDLE.match(text, end)
+        bare = _BARE_LOCAL.search(before)
         if local and domain:
-            yield conversation.find("email", at - len(local.group()), domain.end())
-        elif handle and not local:
-            yield conversation.find("messenger_id", at, handle.end())
-        at = text.find("@", at + 1)
+            yield conversation.find("email", start - len(local.group()), domain.end())
+        elif handle and not local and handle.group().lower() not in _CALLS:
+            yield conversation.find("messenger_id", start, handle.end())
+        elif bare and not handle:
+            yield conversation.find("email", start - len(bare.group()), end)
 
 
 def _links(conversation: Conversation, text: str) -> Iterator[Finding]:
@@ -73,14 +98,24 @@ def _links(conversation: Conversation, text: str) -> Iterator[Finding]:
 
 
 def _messenger_names(conversation: Conversation, text: str) -> Iterator[Finding]:
-    for match in _TAGGED.finditer(text):
-        yield conversation.find("messenger_id", *match.span())
-    for cue in _CUE.finditer(text):
-        said = _AFTER_CUE.match(text, cue.end())
-        if not said or said["id"].lower() in _ORDINARY:
-            continue
-        asked = said["said"].strip(" 의の") and cue.group().lower() != "id"
-        marked = any(c.isdigit() or c in "_." for c in said["id"])
-        lettered = any(c.isalpha() for c in said["id"])
-        if lettered and (asked or marked):
-            yield conversation.find("messenger_id", *said.span("id"))
+    for tag in _TAG.finditer(text):
+        name = _TAGGED.search(text[max(0, tag.start() - 32) : tag.start()])
+        if name:
+            yield conversation.find("messenger_id", tag.start() - len(name.group()), tag.end())
+    for word in _WORD.finditer(text):
+        if _is_messenger_name(text, word):
+            yield conversation.find("messenger_id", *word.span())
+
+
+def _is_messenger_name(text: str, match: Match[str]) -> bool:
+    """Whether a Latin word is told to be somebody's name in a messenger."""
+    word = match.group()
+    if not any(map(str.isalpha, word)) or word.lower().strip(".") in _ORDINARY:
+        return False
+    before = text[max(0, match.start() - _REACH) : match.start()]
+    if len(word) > 3 and _ASKED.search(before):
+        return True
+    marked = any(c.isdigit() or c in "_." for c in word.rstrip("."))
+    if not marked or len(word) < 4:
+        return False
+    return bool(_NAMED.search(before) or _SAID_AFTER.match(text, match.end()))

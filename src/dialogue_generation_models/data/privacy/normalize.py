@@ -259,7 +259,7 @@ def _spelt_digits(run: str, places: list[int]) -> set[int]:
 def _trimmed(run: str, places: list[int]) -> list[int]:
     """Without the words at the ends of a number that is mostly written in figures."""
     kept = list(places)
-    if sum(run[i].isascii() for i in kept) >= 7:
+    if sum(run[i].isascii() for i in kept) > max(5, len(kept) / 2):
         while kept and not run[kept[-1]].isascii() and run[kept[-1]] not in "공영ㅇ":
             kept.pop()
         while kept and not run[kept[0]].isascii() and run[kept[0]] not in "공영ㅇ":

@@ -1,7 +1,8 @@
-"""Numbers that name a person: of residents, phones, accounts, cards, plates and papers.
+"""Numbers that name a person: of residents, phones, accounts, cards, cars and papers.
 
 - Patterns look only inside stretches of digits and separators, so ordinary text costs one search.
 - A separator may be a line break: numbers are sent in two or three messages.
+- A cue (a word that says what the number is) may stand in the message before or after.
 - A failed checksum never clears a resident number (random since October 2020).
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from operator import mul
 from re import Match, Pattern
 
@@ -25,8 +26,13 @@ def _bounded(body: str) -> Pattern[str]:
     return re.compile(f"{_HEAD}(?:{body}){_TAIL}")
 
 
-_RESIDENT = _bounded(rf"[0-9]{{6}}{_S}[0-9][0-9]{{6}}")
-_MASKED = re.compile(r"(?<![0-9])([0-9]{6}) ?- ?([1-8])(?:[*xX○●]{6}|(?![0-9]))")
+_RESIDENT = _bounded(rf"[0-9]{{2}}{_S}[0-9]{{2}}{_S}[0-9]{{2}}{_S}[0-9][0-9]{{6}}")
+_HALF_RESIDENT = _bounded(r"[0-9]{6}|[1-8][0-9]{6}")
+_RESIDENT_CUE = re.compile(
+    r"주민 ?(?:등록)? ?번호|주민 ?[앞뒤]|[앞뒷]자리|외국인 ?(?:등록)? ?번호|등록 ?번호|住民(?:登録)?番号"
+)
+_BACK_HALF = re.compile(r"[^0-9]{1,20}([1-8][0-9]{6})(?![0-9])")
+_MASKED = re.compile(r"([0-9]{6})(?<![0-9].{6}) ?- ?([1-8])(?:[*xX○●]{6}|(?![0-9]))")
 _PHONES = (
     _bounded(
         rf"010{_S}[0-9]{{4}}{_S}[0-9]{{4}}|01[16-9]{_S}[0-9]{{3,4}}{_S}[0-9]{{4}}"
@@ -39,38 +45,54 @@ _PHONES = (
     ),
     _bounded(r"0(?:2|[3-6][1-5]|50[0-9])[ \-.)/\n]{1,2}[0-9]{3,4}[ \-.\n]{1,2}[0-9]{4}"),
     _bounded(r"0(?:2[0-9]{7,8}|[3-6][1-5][0-9]{7,8})"),
-    _bounded(r"0[1-9][0-9]{0,3}[\-()][0-9]{1,4}[\-()][0-9]{4}|0120-?[0-9]{2,3}-?[0-9]{3,4}"),
+    _bounded(
+        r"0[1-9][0-9]{0,3}[\-()][0-9]{1,4}[\-()][0-9]{4}|0[36] [0-9]{4} [0-9]{4}"
+        r"|0120[- ]?[0-9]{2,3}[- ]?[0-9]{3,4}"
+    ),
     _bounded(
         r"1(?:5(?:22|33|44|66|77|88|99)|6(?:00|44|61|66|70|88)|8(?:00|11|33|55|66|77|99))-[0-9]{4}"
     ),
 )
-_LOCAL_PHONE = _bounded(r"[0-9]{3,4}-[0-9]{4}")
+_LOCAL_PHONE = _bounded(r"[0-9]{3,4}[\- \n]{1,2}[0-9]{4}")
 _PHONE_CUE = re.compile(
-    r"전화|연락처|(?:내|제|폰|이) ?번호|폰번|핸드폰|휴대폰|전번|폰 ?번호|電話|携帯|(?i:tel)"
+    r"전화 ?번호|전화(?:는|:)|연락처|(?:내|제|폰|이) ?번호|폰번|핸드폰|휴대폰|전번|폰 ?번호|電話|携帯|(?i:tel)"
 )
 _CARD = _bounded(
     rf"[0-9]{{4}}{_S}[0-9]{{4}}{_S}[0-9]{{4}}{_S}[0-9]{{4}}|3[47][0-9]{{2}}{_S}[0-9]{{6}}{_S}[0-9]{{5}}"
 )
-_CARD_CUE = re.compile(r"카드|カード|クレカ")
+_CARD_CUE = re.compile(r"카드|(?i:card|visa|master)|비자|아멕스|カード|クレカ")
 _MY_NUMBER = _bounded(rf"[0-9]{{4}}{_S}[0-9]{{4}}{_S}[0-9]{{4}}")
-_MY_NUMBER_CUE = re.compile(r"マイナンバー|個人番号")
-_LICENCE = _bounded(r"(?:1[1-9]|2[0-68])[- .]?[0-9]{2}[- .]?[0-9]{6}[- .]?[0-9]{2}")
+_MY_NUMBER_CUE = re.compile(r"マイナ(?!ス)|個人番号|마이 ?넘버|(?i:my ?number)")
+_LICENCE = _bounded(rf"(?:1[1-9]|2[0-68]){_S}[0-9]{{2}}{_S}[0-9]{{6}}{_S}[0-9]{{2}}")
 _LICENCE_CUE = re.compile(r"면허|운전")
-_BUSINESS = _bounded(r"[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{5}")
-_BUSINESS_CUE = re.compile(r"사업자")
+_JP_LICENCE = _bounded(rf"[0-9]{{4}}{_S}[0-9]{{4}}{_S}[0-9]{{4}}")
+_JP_LICENCE_CUE = re.compile(r"免許")
+_BUSINESS = _bounded(rf"[0-9]{{3}}{_S}[0-9]{{2}}{_S}[0-9]{{5}}|[0-9]{{13}}")
+_BUSINESS_CUE = re.compile(r"사업자|계산서|현금 ?영수증|事業者|インボイス|法人番号")
 _ACCOUNT = _bounded(r"[0-9]{1,16}(?:[ \-\n]{1,2}[0-9]{1,10}){0,4}")
 _ACCOUNT_CUE = re.compile(
-    r"계좌|입금|송금|이체|통장|은행|뱅크|국민|신한|우리 ?은|농협|기업|하나 ?은|새마을"
-    r"|신협|수협|우체국|토스|케뱅|카뱅"
-    r"|口座|振込|振り込|銀行|ゆうちょ|普通預金|信用金庫"
+    r"계좌|입금|송금|이체|통장|은행|뱅크|예금|부쳐|보내|더치|[nN엔] ?빵|회비|월세|총무|축의|환불"
+    r"|국민|신한|우리 ?은|농협|기업|하나 ?은|새마을|신협|수협|우체국|저축|카카오|토스|케뱅|카뱅"
+    r"|口座|振込|振り込|送金|入金|銀行|ゆうちょ|普通預金|信用金庫|信金"
 )
+_OWN_SHAPE = _bounded(r"3333-[0-9]{2}-[0-9]{7}|1002-[0-9]{3}-[0-9]{6}|110-[0-9]{3}-[0-9]{6}")
+"""Account numbers of three banks that nothing else looks like."""
 _DAY = re.compile(r"(?:19|20)[0-9]{2}[ \-](?:0?[1-9]|1[0-2])[ \-][0-3]?[0-9](?![0-9])")
-_SHORT_ACCOUNT_CUE = re.compile(r"口座番号|普通|ゆうちょ|支店")
+_SHORT_ACCOUNT_CUE = re.compile(r"口座番号|口座は|普通|ゆうちょ|支店|記号")
+_THING_CUE = re.compile(
+    r"송장|주문|접수|바코드|(?i:isbn)|쿠폰|예약 ?번호|인증|追跡|注文|伝票|予約番号|認証|整理番号"
+)
+"""Numbers of parcels and orders, which look like accounts and cards."""
 _REACH = 40
 
 
-def detect_numbers(conversation: Conversation) -> list[Finding]:
-    """Find the numbers of persons, phones, accounts, cards, cars and papers; findings may overlap."""
+def detect_numbers(conversation: Conversation, windows: Sequence[tuple[int, int]]) -> list[Finding]:
+    """Find the numbers of persons, phones, accounts, cards, cars and papers; findings may overlap.
+
+    Args:
+        conversation: the folded messages.
+        windows: the stretches around digits.
+    """
     text = conversation.folded
     found: list[Finding] = []
     for stretch in _STRETCH.finditer(text):
@@ -82,17 +104,29 @@ def detect_numbers(conversation: Conversation) -> list[Finding]:
             if after_previous and (at == len(taken) or last <= taken[at][0]):
                 taken.insert(at, (first, last))
                 found.append(conversation.find(kind, first, last))
-    found += (
-        conversation.find("rrn" if int(m[2]) < 5 else "frn", *m.span())
-        for m in _MASKED.finditer(text)
-        if _is_date(m[1])
-    )
-    for kind, pattern in _LETTERED:
-        found += (conversation.find(kind, *match.span()) for match in pattern.finditer(text))
+    for first, last in windows:
+        for match in _MASKED.finditer(text, first, last):
+            if _is_date(match[1]):
+                kind = "rrn" if int(match[2]) < 5 else "frn"
+                found.append(conversation.find(kind, *match.span()))
+        for kind, pattern in _LETTERED:
+            found += (
+                conversation.find(kind, *match.span())
+                for match in pattern.finditer(text, first, last)
+            )
+        for kind, pattern, cue in _CUED:
+            if cue.search(text, first, last):
+                found += (
+                    conversation.find(kind, *match.span())
+                    for match in pattern.finditer(text, first, last)
+                )
     return found
 
 
 _PLATE_LETTERS = "가나다라마거너더러머버서어저고노도로모보소오조구누두루무부수우주바사아자배하허호"
+_CAR_CUE = re.compile(r"번호판|차량|차 ?번호|차 ?빼|주차|차주|내 ?차|렌트|ナンバー|車")
+_PASSPORT_CUE = re.compile(r"여권|(?i:passport)|パスポート|旅券")
+_JP_PLATE = r" ?[0-9]{2,3} ?[のノ]?[\n ]?[ぁ-ん] ?(?:[0-9]{2}-?[0-9]{2}|[・. ]{1,3}[0-9]{1,3})(?![0-9])"
 _LETTERED: tuple[tuple[Kind, Pattern[str]], ...] = (
     (
         "plate",
@@ -101,41 +135,85 @@ _LETTERED: tuple[tuple[Kind, Pattern[str]], ...] = (
             r" ?[0-9]{4}(?![0-9원년개명분])"
         ),
     ),
-    ("plate", re.compile(r"[一-龥ぁ-ん]{2,4} ?[0-9]{3} ?[ぁ-ん] ?[0-9]{2}-?[0-9]{2}(?![0-9])")),
-    ("passport", re.compile(r"(?<![A-Za-z0-9])[MSRODGT][0-9]{3}[A-Z][0-9]{4}(?![A-Za-z0-9])")),
-    ("passport", re.compile(r"(?<![A-Za-z0-9])[MSRODGT][0-9]{8}(?![A-Za-z0-9])")),
+    ("plate", re.compile(rf"[一-龥ぁ-ん]{{2,4}}{_JP_PLATE}")),
+    ("passport", re.compile(r"[MSRODGT](?<![A-Za-z0-9].)[0-9]{3}[A-Z][0-9]{4}(?![A-Za-z0-9])")),
+    ("passport", re.compile(r"[MSRODGT](?<![A-Za-z0-9].)[0-9]{8}(?![A-Za-z0-9])")),
+    ("account", re.compile(r"記号[はが: ]{0,3}[0-9]{5}(?![0-9])")),
+    ("licence", re.compile(r"[가-힣]{2} ?[0-9]{2}-[0-9]{6}-[0-9]{2}(?![0-9])")),
+    ("passport", re.compile(r"[A-HJ-NP-Z](?<![A-Za-z0-9].)[A-HJ-NP-Z][0-9]{7}(?![A-Za-z0-9])")),
+)
+_CUED: tuple[tuple[Kind, Pattern[str], Pattern[str]], ...] = (
     (
         "passport",
-        re.compile(r"(?<=여권번호) ?[은는:]? ?[msrodgt][0-9]{3}[a-z0-9][0-9]{4}(?![0-9])"),
+        re.compile(
+            r"[A-Za-z](?<![A-Za-z0-9].)[ \n-]?(?:[0-9]{8}|[0-9]{4} [0-9]{4}|[0-9]{3}[A-Za-z][0-9]{4})(?![0-9])"
+            r"|[A-Za-z]{2}[ \n-]?[0-9]{7}(?![0-9])|[0-9]{8}(?<![0-9].{8})(?![0-9])"
+        ),
+        _PASSPORT_CUE,
     ),
-    ("licence", re.compile(r"[가-힣]{2} ?[0-9]{2}-[0-9]{6}-[0-9]{2}(?![0-9])")),
-    ("passport", re.compile(r"(?<![A-Za-z0-9])[A-HJ-NP-Z]{2}[0-9]{7}(?![A-Za-z0-9])")),
+    (
+        "plate",
+        re.compile(
+            rf"[0-9일이삼사오육칠팔구]{{2,3}}[ \n-]?[{_PLATE_LETTERS}][ \n-]?[0-9공영일이삼사오육칠팔구]{{4}}"
+        ),
+        _CAR_CUE,
+    ),
 )
+"""What needs a word beside it: small letters, separators, digits in words."""
 
 
 def _of_stretch(text: str, start: int, end: int) -> Iterator[tuple[Kind, int, int]]:
     """The numbers of one stretch, the surest kinds first."""
+    if sum(map(str.isdigit, text[start : min(end, start + 40)])) < 6:
+        return
     before = text[max(0, start - _REACH) : start]
-    near = before + text[end : end + _REACH // 2]
-    for match in _RESIDENT.finditer(text, start, end):
-        digits = _digits(match)
-        if _is_date(digits[:6]):
-            yield ("frn" if digits[6] in "5678" else "rrn"), *match.span()
+    near = before + "\n" + text[end : end + _REACH // 2]
+    thing = _THING_CUE.search(before)
+    if not thing:
+        for match in _RESIDENT.finditer(text, start, end):
+            digits = _digits(match)
+            if _is_date(digits[:6]):
+                yield ("frn" if digits[6] in "5678" else "rrn"), *match.span()
     for pattern in _PHONES:
         for match in pattern.finditer(text, start, end):
             first = match.start()
-            plus = text[first - 1 : first] == "+"
-            yield "phone", first - plus, match.end()
-    yield from _checked_numbers(text, start, end, near)
+            opened = text[first - 1 : first] in ("+", "(")
+            yield "phone", first - opened, match.end()
+    yield from _halves(text, start, end, before)
+    if not thing:
+        yield from _checked_numbers(text, start, end, near)
     if _PHONE_CUE.search(near):
         for match in _LOCAL_PHONE.finditer(text, start, end):
             yield "phone", *match.span()
+    if not thing:
+        yield from _accounts(text, start, end, near)
+
+
+def _halves(text: str, start: int, end: int, before: str) -> Iterator[tuple[Kind, int, int]]:
+    """The halves of a resident number, told one by one: 앞자리 930412 뒷자리 2345678."""
+    if not _RESIDENT_CUE.search(before):
+        return
+    for match in _HALF_RESIDENT.finditer(text, start, end):
+        back = match.group() if len(match.group()) == 7 else ""
+        if not back and not _is_date(match.group()):
+            continue
+        other = _BACK_HALF.match(text, match.end())
+        first = (back or (other[1] if other else "1"))[0]
+        kind: Kind = "frn" if first in "5678" else "rrn"
+        yield kind, *match.span()
+        if other:
+            yield kind, *other.span(1)
+
+
+def _accounts(text: str, start: int, end: int, near: str) -> Iterator[tuple[Kind, int, int]]:
+    for match in _OWN_SHAPE.finditer(text, start, end):
+        yield "account", *match.span()
     short = _SHORT_ACCOUNT_CUE.search(near)
     if short or _ACCOUNT_CUE.search(near):
         for match in _ACCOUNT.finditer(text, start, end):
             if _DAY.match(match.group()):
                 continue
-            if (7 if short else 10) <= len(_digits(match)) <= 16:
+            if (5 if short else 10) <= len(_digits(match)) <= 16:
                 yield "account", *match.span()
 
 
@@ -172,8 +250,15 @@ def _is_licence(match: Match[str]) -> bool:
     return match.group().count("-") == 3
 
 
+def _is_never(match: Match[str]) -> bool:
+    """Only its cue tells this number."""
+    return False
+
+
 def _is_business(match: Match[str]) -> bool:
     digits = _digits(match)
+    if len(digits) != 10:
+        return False
     total = sum(map(mul, map(int, digits), (1, 3, 7, 1, 3, 7, 1, 3, 5))) + int(digits[8]) * 5 // 10
     return not match.group().isdigit() and -total % 10 == int(digits[9])
 
@@ -182,5 +267,6 @@ _CHECKED: tuple[tuple[Kind, Pattern[str], Callable[[Match[str]], bool], Pattern[
     ("card", _CARD, _is_card, _CARD_CUE),
     ("my_number", _MY_NUMBER, _is_my_number, _MY_NUMBER_CUE),
     ("licence", _LICENCE, _is_licence, _LICENCE_CUE),
+    ("licence", _JP_LICENCE, _is_never, _JP_LICENCE_CUE),
     ("business_number", _BUSINESS, _is_business, _BUSINESS_CUE),
 )
