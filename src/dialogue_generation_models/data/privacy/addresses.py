@@ -1,134 +1,190 @@
-"""Where a person lives or learns: addresses down to the door, schools down to the class.
+"""Where a person lives: addresses down to the door.
 
-A place name alone is no address: a number, or a province before it, is needed.
+- A place name alone is no address: a number, or a province before it, is needed.
+- Rules run only around digits, provinces and spelt-out doors; every repeat is bounded.
+- A road without a district (테헤란로 231) is told from a noun with a particle (버스로 30분) by what follows the number.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
+from re import Pattern
+from typing import NamedTuple
 
-from .finding import Finding, Kind
+from .finding import Finding
 from .normalize import Conversation
+from .places import KOREAN_DISTRICTS
+from .windows import windows
 
 _LARGE = (
     r"(?:서울|부산|대구|인천|광주|대전|울산|세종|경기|강원|충북|충남|전북|전남|경북|경남|제주|충청|전라|경상)"
     r"(?:특별자치시|특별자치도|특별시|광역시|시|도|북도|남도)?"
 )
-_LOT = r"(?:산 ?)?[0-9]{1,4}(?:-[0-9]{1,4}(?:번지)?| ?번지)"
-_DOOR = (
-    r"(?:[ ,\n]{0,3}[가-힣]{2,10}(?:아파트|빌라|오피스텔|맨션|타워))?(?:[ ,\n]{0,3}[0-9]{1,4}동)?"
-    r"(?:[ ,\n]{0,3}[0-9]{1,2}층)?(?:[ ,\n]{0,3}[0-9]{2,5}호)?"
+_GAP = r"[ ,\n]{0,3}"
+_UNIT = r"(?![0-9일시분개주번명회년월만천원점살세차대위등단장권잔km%:])"
+"""What makes a number a count."""
+_AREA = (
+    rf"(?:\(?[0-9]{{5}}\)? )?(?:{_LARGE}[ ,\n]{{0,2}})?(?:[가-힣]{{1,5}}[시군구][ ,\n]{{1,2}}){{0,2}}"
+    r"(?:[가-힣]{1,5}[0-9]{0,2}[동읍면리가][ ,\n]{1,2}){0,2}"
 )
-_STREET = r"[가-힣0-9]{1,8}(?:대로|로|길)"
-_HOUSE = r" ?[0-9]{1,4}(?:번길 ?[0-9]{1,4})?(?:-[0-9]{1,4})?"
-_HOMES = "우리 ?집|집|자취방|원룸|빌라|아파트|오피스텔|맨션|기숙사|고시원|하우스"
+_DISTRICT = r"[가-힣]{1,5}[시군구]"
+_LOT = r"(?:산 ?)?[0-9]{1,4}(?:-[0-9]{1,4}(?:번지)?| ?번지)"
+_BUILDING = (
+    r"[가-힣A-Za-z0-9]{1,12}(?:아파트|빌라|오피스텔|맨션|타워|파크|팰리스|하이츠|빌|빌리지|캐슬|채|힐스|뷰|시티|자이"
+    r"|래미안|푸르지오|힐스테이트|더샵|아이파크|원룸|고시원|고시텔|레지던스|하우스|빌딩|주공|연립|주택|단지|마을|기숙사)"
+)
+_FLOOR = r"(?:지하 ?)?[0-9Bb]{1,2}층|지층|옥탑"
+_ROOM = r"[A-Za-z]?[0-9]{2,5} ?호(?![선기차])"
+_BLOCK = r"(?<![0-9])(?:[0-9]{1,4}|[A-Za-z가나다라])(?<![월요].) ?동"
+_DOOR = (
+    rf"(?:{_GAP}{_BUILDING}(?={_GAP}[0-9A-Za-z]))?(?:{_GAP}[0-9]{{1,4}}동)?"
+    rf"(?:{_GAP}(?:{_FLOOR}))?(?:{_GAP}{_ROOM})?"
+)
+_HOUSE = r" ?[0-9]{1,4}(?:번?길 ?[0-9]{1,4})?(?:-[0-9]{1,4})?"
+_HOMES = "우리 ?집|저희 ?집|내 ?집|집|자취방|원룸|빌라|아파트|오피스텔|맨션|기숙사|고시원|하우스"
+_OURS = "우리 ?집|저희 ?집|내 ?집|자취방|내 ?방|사는 ?집|집주소|집 ?주소"
+_SAID = "[일이삼사오육칠팔구십백천공영]"
+_NO_ROAD = (
+    r"(?<!서로)(?<!대로)(?<!바로)(?<!별로)(?<!새로)(?<!따로)(?<!실제로)(?<!세로)(?<!가로)(?<!차례로)(?<!으로)(?<!적으로)"
+    r"(?<!번호로)(?<!카드로)(?<!버스로)(?<!진짜로)(?<!도로)(?<!프로)(?<!제로)(?<!위로)(?<!스스로)(?<!주로)(?<!홀로)"
+    r"(?<!때로)(?<!피로)(?<!기준로)(?<!이길)(?<!그길)(?<!유로)(?<!킬로)(?<!미터로)(?<!전화로)(?<!문자로)(?<!가격로)"
+)
+"""Adverbs, and nouns with the particle 로, that stand before numbers."""
+_ROAD_END = r"(?=[ ,]{0,2}(?:\Z|\n|에|로(?![가-힣])|으로|번지|앞|옆|근처|쪽|건너|사거리|[0-9]{1,2}층|이야|야|입니다|이에요|예요|임|인데|요|\.))"
+
 _N = "[0-9一二三四五六七八九十]"
+_JP_NAME = r"[ァ-ヶーぁ-ん一-龥々A-Za-z]"
+_JP_BUILDING = (
+    rf"(?:{_JP_NAME}{{0,10}}(?:ハイツ|コーポ|マンション|アパート|荘|メゾン|ハイム|レジデンス|ビル|タワー|寮|団地|ハウス"
+    r"|パレス|ヴィラ|コート|ガーデン|テラス|プラザ|社宅|住宅|キャッスル|ヒルズ|シティ|パーク|棟)"
+    r"[ァ-ヶー一-龥A-Z]{0,8}|(?:コーポ|メゾン|ハイツ|サン|グラン|ロイヤル|ライオンズ)[ぁ-んァ-ヶー一-龥]{1,10})"
+)
+_JP_ROOM = r"[ のは、]{0,2}[0-9]{3,4}(?:号室?|室)?(?![0-9円人年mメ階個回月分%cｍ\-])"
+_JP_TAIL = rf"(?:[ 、\n]{{0,2}}{_JP_NAME}{{2,14}} ?[0-9]{{2,4}}(?:号室?|室)|[ 、\n]{{0,2}}{_JP_BUILDING}{_JP_ROOM})?"
 _JP_BLOCK = rf"{_N}{{1,4}}(?:番地?|-)? ?(?:の?{_N}{{1,4}})?号?(?:-{_N}{{1,4}})?"
 _JP_LOT = (
-    rf"{_N}{{1,4}}(?:丁目(?: ?{_JP_BLOCK})?|番地(?:の?{_N}{{1,4}})?|番{_N}{{1,4}}号?"
-    r"|-[0-9]{1,4}(?:-[0-9]{1,4}){0,2})(?: ?[ァ-ヶー一-龥]{2,12})?(?: ?[0-9]{2,4}号室?)?"
+    rf"(?:{_N}{{1,4}}(?:丁目(?:[ \n]?{_JP_BLOCK})?|番地?(?:の?{_N}{{1,4}})?号?|-[0-9]{{1,4}}(?:-[0-9]{{1,4}}){{0,2}}"
+    rf"|の{_N}{{1,3}}の{_N}{{1,3}}))(?:-[0-9]{{1,4}})?{_JP_TAIL}"
 )
 _JP_LARGE = "東京都|北海道|京都府|大阪府|[一-龥]{2,3}県"
-_KR_SCHOOL = r"[가-힣]{1,8}(?:초등학교|중학교|고등학교|여고|여중|외고|과고|초|중|고)"
-_JP_SCHOOL = r"[一-龥ぁ-んァ-ヶー○〇]{1,10}(?:小学校|中学校|高校|高等学校|小|中)"
-_JP_CLASS = r"[1-6一二三四五六]年[ \n]?[0-9A-H一二三四五六七八九]{1,2}組"
-_SOURCES: tuple[tuple[Kind, str, str], ...] = (
-    (
-        "address",
-        "호",
-        r"(?<![0-9])[0-9]{1,4} ?동[ ,\n]{0,2}(?:[0-9]{1,2}층 ?)?[0-9]{2,5} ?호(?![선기차])",
-    ),
-    (
-        "address",
-        "호",
-        rf"(?:{_HOMES})[은는이도에 :,]{{0,3}}(?:[0-9]{{1,2}}층 ?)?[0-9]{{2,5}} ?호(?![선기차])",
-    ),
-    (
-        "address",
-        "",
-        rf"(?:[가-힣]{{1,5}}[시구군읍면] [가-힣]{{1,5}}[0-9]{{0,2}}[동읍면리가]"
-        rf"|[가-힣]{{1,5}}[0-9]{{0,2}}[동읍]) ?{_LOT}(?![0-9일시분개주번명]){_DOOR}",
-    ),
-    (
-        "address",
-        "번지",
-        rf"[가-힣]{{1,5}}[0-9]{{0,2}}[면리가] ?{_LOT}(?<=번지){_DOOR}",
-    ),
-    (
-        "address",
-        "",
-        rf"[가-힣]{{1,4}}[구군시] ?[가-힣]{{1,5}}[0-9]{{1,2}}[동가](?: ?{_LOT})?{_DOOR}",
-    ),
-    (
-        "address",
-        "",
-        rf"{_LARGE} ?(?:[가-힣]{{1,4}}[시군구] ?){{1,2}}(?:[가-힣0-9]{{1,8}}"
-        rf"(?:대로|로|길|동|읍|면|리|가)(?![가-힣]{{2}}))(?:{_HOUSE}(?:번지)?)?{_DOOR}",
-    ),
-    (
-        "address",
-        "",
-        rf"[가-힣]{{1,4}}[시군구읍면] {_STREET}{_HOUSE}(?![0-9시분개명번년월만천원]){_DOOR}",
-    ),
-    (
-        "address",
-        "번길",
-        rf"[가-힣]{{1,8}}로 ?[0-9]{{1,4}}번길 ?[0-9]{{1,4}}(?:-[0-9]{{1,4}})?{_DOOR}",
-    ),
-    ("address", "호", r"(?<![0-9])[0-9]{3,4}호(?=[에 ]{0,2}(?:살|거주))"),
-    (
-        "school",
-        "학교",
-        r"(?<![가-힣])(?!우리|같은|여자|남자|다른|모교|전국|국립)[가-힣]{2,6}(?:초등|중|고등)학교"
-        r"(?=[를에 ]{0,2}(?:다녀|다니|나왔|졸업|재학|출신))",
-    ),
-    ("address", "〒", r"〒 ?[0-9]{3}-?[0-9]{4}"),
-    ("address", "郵便番号", r"郵便番号[はが: \n]{0,3}[0-9]{3}-?[0-9]{4}(?![0-9])"),
-    (
-        "address",
-        "",
-        rf"(?:{_JP_LARGE})? ?[一-龥ヶ]{{1,6}}[市区町村郡][ぁ-んァ-ヶ一-龥]{{0,12}}? ?{_JP_LOT}",
-    ),
-    ("address", "丁目", rf"[一-龥ァ-ヶ]{{1,8}}{_N}{{1,2}}丁目(?:{_JP_BLOCK})"),
-    ("address", "号室", r"(?<![0-9])[0-9]{3,4}号室"),
-    (
-        "school",
-        "학년",
-        rf"(?:{_KR_SCHOOL}[ ,\n]{{0,2}})?[1-6] ?학년[ ,\n]{{0,2}}[0-9]{{1,2}} ?반(?!장)",
-    ),
-    ("school", "", rf"{_KR_SCHOOL} ?[1-6]-[0-9]{{1,2}}반?(?![0-9])"),
-    ("school", "組", rf"(?:{_JP_SCHOOL}[ の\n]{{0,2}})?{_JP_CLASS}"),
+_ERA = r"(?<!令和)(?<!平成)(?<!昭和)(?<!西暦)"
+
+
+class _Rule(NamedTuple):
+    needed: str
+    """A letter without which the pattern need not be tried; empty for none."""
+    pattern: Pattern[str]
+    """Where it has a group `district`, that must end in the name of one."""
+
+
+_AROUND_FIGURES = tuple(
+    _Rule(needed, re.compile(source))
+    for needed, source in (
+        ("호", rf"{_AREA}(?:{_BUILDING}{_GAP})?{_BLOCK}{_GAP}(?:(?:{_FLOOR}){_GAP})?{_ROOM}"),
+        ("호", rf"{_AREA}{_BUILDING}{_GAP}(?:(?:{_FLOOR}){_GAP})?{_ROOM}"),
+        ("호", rf"(?:{_HOMES})[은는이도에 :,]{{0,3}}(?:(?:{_FLOOR}) ?)?{_ROOM}"),
+        (
+            "호",
+            rf"[0-9]{{1,2}}층 ?[0-9]{{2,4}} ?호|지층 ?{_ROOM}|(?<![A-Za-z0-9])[Bb][0-9]{{2,3}} ?호",
+        ),
+        ("호", r"(?<![0-9])[0-9]{3,4}호(?=[에 ]{0,2}(?:살|거주|이사|입주))"),
+        ("층", rf"(?:{_OURS})[은는이도에 :,]{{0,3}}(?:지하 ?)?[0-9]{{1,2}}층(?!짜리|집| ?건물)"),
+        ("-", r"(?<![0-9\-])[0-9]{3,4}-[0-9]{3,4}(?=[에 ]{0,2}(?:살|거주|이사))"),
+        ("-", rf"(?P<district>(?<![가-힣]){_DISTRICT}) ?[0-9]{{1,4}}-[0-9]{{1,4}}{_UNIT}{_DOOR}"),
+        ("동", rf"{_AREA}[가-힣]{{1,5}}[0-9]{{0,2}}동 ?{_LOT}{_UNIT}{_DOOR}"),
+        ("읍", rf"{_AREA}[가-힣]{{1,5}}읍 ?{_LOT}{_UNIT}{_DOOR}"),
+        (
+            "",
+            rf"{_AREA}(?P<district>{_DISTRICT}) [가-힣]{{1,5}}[0-9]{{0,2}}[동읍면리가] ?(?:산 ?)?[0-9]{{1,4}}(?:-[0-9]{{1,4}})?"
+            rf"{_UNIT}(?!층|호)(?:번지)?{_DOOR}",
+        ),
+        (
+            "리",
+            rf"{_AREA}[가-힣]{{1,4}}[읍면] ?[가-힣]{{1,4}}리 ?(?:산 ?)?[0-9]{{1,4}}(?:-[0-9]{{1,4}})?{_UNIT}{_DOOR}",
+        ),
+        ("번지", rf"{_AREA}[가-힣]{{1,5}}[0-9]{{0,2}}[동읍면리가] ?{_LOT}(?<=번지){_DOOR}"),
+        ("", rf"[가-힣]{{1,4}}[구군시] ?[가-힣]{{1,5}}[0-9]{{1,2}}[동가](?: ?{_LOT})?{_DOOR}"),
+        (
+            "",
+            rf"{_AREA}[가-힣]{{1,5}}[시군구읍면] [가-힣0-9]{{1,8}}(?:대로|로|길){_HOUSE}(?!층){_UNIT}{_DOOR}",
+        ),
+        (
+            "길",
+            rf"{_AREA}[가-힣]{{1,8}}로 ?[0-9]{{1,4}}번?길 ?[0-9]{{1,4}}(?:-[0-9]{{1,4}})?{_UNIT}{_DOOR}",
+        ),
+        (
+            "",
+            rf"(?<![가-힣])[가-힣]{{2,6}}(?:로|길){_NO_ROAD} ?[0-9]{{1,3}}(?:-[0-9]{{1,3}})?(?![0-9\-]){_ROAD_END}{_DOOR}",
+        ),
+        ("우편", r"우편 ?번호[는은가: \n]{0,3}[0-9]{5}(?![0-9])"),
+        ("〒", r"〒 ?[0-9]{3}-?[0-9]{4}"),
+        ("郵便番号", r"郵便番号[はが: \n]{0,3}[0-9]{3}-?[0-9]{4}(?![0-9])"),
+        (
+            "",
+            rf"(?:{_JP_LARGE})? ?(?:[一-龥ヶ]{{1,6}}[市区町村郡]\n?){{1,3}}[ぁ-んァ-ヶ一-龥々]{{0,12}}?[ \n]?{_JP_LOT}",
+        ),
+        (
+            "",
+            rf"[一-龥ヶケ々]{{2,8}}{_ERA}[0-9]{{1,2}}-[0-9]{{1,3}}-[0-9]{{1,3}}(?![0-9\-]){_JP_TAIL}",
+        ),
+        ("", rf"{_JP_BUILDING}{_JP_ROOM}"),
+        (
+            "",
+            rf"(?:うち|家|自宅|部屋|住まい)[はのが]{{0,2}}(?:[0-9]{{1,2}}階の)?{_JP_ROOM}(?=\Z|\n|号|だ|です|に住|ね|よ)",
+        ),
+        ("号室", r"(?<![0-9])[0-9]{3,4}号室"),
+    )
 )
-
-
-_RULES = tuple((kind, needed, re.compile(source)) for kind, needed, source in _SOURCES)
-_ANCHOR = re.compile(rf"[0-9]{{1,4}}|{_LARGE}|丁目|番地|年.組|〒|[초중고]등?학교")
+_AROUND_WORDS = tuple(
+    _Rule(needed, re.compile(source))
+    for needed, source in (
+        (
+            "",
+            rf"{_LARGE} ?(?:[가-힣]{{1,4}}[시군구] ?){{1,2}}(?:[가-힣0-9]{{1,8}}"
+            rf"(?:대로|로|길|동|읍|면|리|가)(?![가-힣]{{2}}))(?:{_HOUSE}(?:번지)?)?{_DOOR}",
+        ),
+        ("호", rf"{_SAID}{{2,5}} ?동{_GAP}{_SAID}{{2,7}} ?호"),
+        ("丁目", rf"[一-龥ァ-ヶ]{{1,8}}{_N}{{1,2}}丁目(?:{_JP_BLOCK}){_JP_TAIL}"),
+        (
+            "",
+            rf"(?:{_JP_LARGE})? ?[一-龥ヶ]{{1,6}}[市区町村郡][ぁ-んァ-ヶ一-龥々]{{0,12}}? ?{_JP_LOT}",
+        ),
+    )
+)
+_WORD = re.compile(
+    "서울|부산|대구|인천|광주|대전|울산|세종|경기|강원|충북|충남|전북|전남|경북|경남|제주|충청|전라|경상"
+    f"|丁目|番地|호(?<={_SAID}호)|の(?<={_N}の)(?={_N}の)"
+)
 _REACH = 40
 
 
-def detect_addresses(conversation: Conversation) -> list[Finding]:
-    """Find addresses, doors and school classes; findings may overlap."""
+def detect_addresses(
+    conversation: Conversation, around_figures: Sequence[tuple[int, int]]
+) -> list[Finding]:
+    """Find addresses and doors; findings may overlap.
+
+    Args:
+        conversation: the folded messages.
+        around_figures: the stretches around digits.
+    """
     text = conversation.folded
     found: list[Finding] = []
-    for first, last in _windows(text):
-        found += (
-            conversation.find(kind, *match.span())
-            for kind, needed, pattern in _RULES
-            if text.find(needed, first, last) >= 0
-            for match in pattern.finditer(text, first, last)
-        )
+    for rules, stretches in (
+        (_AROUND_FIGURES, around_figures),
+        (_AROUND_WORDS, windows(text, _WORD, _REACH)),
+    ):
+        for first, last in stretches:
+            for rule in rules:
+                if text.find(rule.needed, first, last) >= 0:
+                    found += _matches(conversation, rule, first, last)
     return found
 
 
-def _windows(text: str) -> Iterator[tuple[int, int]]:
-    """The stretches around digits or a province, joined where they touch."""
-    first = last = -1
-    for match in _ANCHOR.finditer(text):
-        if last < 0 or match.start() - _REACH > last:
-            if last >= 0:
-                yield first, last
-            first = max(0, match.start() - _REACH)
-        last = match.end() + _REACH
-    if last >= 0:
-        yield first, last
+def _matches(conversation: Conversation, rule: _Rule, first: int, last: int) -> list[Finding]:
+    return [
+        conversation.find("address", *match.span())
+        for match in rule.pattern.finditer(conversation.folded, first, last)
+        if f" {match.groupdict().get('district', '')}".endswith(KOREAN_DISTRICTS)
+        or "district" not in rule.pattern.groupindex
+    ]

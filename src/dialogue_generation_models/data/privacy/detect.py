@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from .addresses import detect_addresses
 from .contacts import detect_contacts
 from .finding import Finding, merge_findings
 from .normalize import Conversation
 from .numbers import detect_numbers
+from .schools import detect_schools
+from .windows import windows
 
 _FIGURE = re.compile(r"[0-9]+")
 _REACH = 40
@@ -18,24 +19,12 @@ _REACH = 40
 
 def find_personal_data(conversation: Conversation) -> list[Finding]:
     """Find numbers, contact data, addresses and schools; ordered, no two overlap."""
-    windows = list(_around_figures(conversation.folded))
+    around_figures = list(windows(conversation.folded, _FIGURE, _REACH))
     return merge_findings(
         [
-            *detect_numbers(conversation, windows),
+            *detect_numbers(conversation, around_figures),
             *detect_contacts(conversation),
-            *detect_addresses(conversation),
+            *detect_addresses(conversation, around_figures),
+            *detect_schools(conversation),
         ]
     )
-
-
-def _around_figures(text: str) -> Iterator[tuple[int, int]]:
-    """The stretches around digits, joined where they touch."""
-    first = last = -1
-    for match in _FIGURE.finditer(text):
-        if last < 0 or match.start() - _REACH > last:
-            if last >= 0:
-                yield first, last
-            first = max(0, match.start() - _REACH)
-        last = match.end() + _REACH
-    if last >= 0:
-        yield first, last

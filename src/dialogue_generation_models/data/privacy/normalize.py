@@ -24,11 +24,15 @@ _DASHES = "‐‑‒–—―−﹣－ー"
 _SPOKEN_DASHES = "_~*,、·・ㅡ〜～에の"
 """Between the groups of a phone number: 010에 1234에 5678."""
 _BLANKS = "\u00a0\u3000\t\u2002\u2003\u2009"
-_STYLED = ((0x2070, 0x209C), (0x2460, 0x24FF), (0x2776, 0x2793), (0x1D400, 0x1D7FF), (0xFF01, 0xFF5E))
-"""Blocks of raised, circled, bold and full-width forms of one ASCII letter."""
-_HIDDEN = (
-    r"\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\u20e3\u3164\ufe00-\ufe0f\ufeff\uffa0"
+_STYLED = (
+    (0x2070, 0x209C),
+    (0x2460, 0x24FF),
+    (0x2776, 0x2793),
+    (0x1D400, 0x1D7FF),
+    (0xFF01, 0xFF5E),
 )
+"""Blocks of raised, circled, bold and full-width forms of one ASCII letter."""
+_HIDDEN = r"\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\u20e3\u3164\ufe00-\ufe0f\ufeff\uffa0"
 _SHORT_FORMS = re.compile(rf"[{_HIDDEN}\u1100-\u11ff\uff65-\uff9f]+")
 """Invisible letters, decomposed Hangul, half-width katakana."""
 _DROP_HIDDEN = re.compile(f"[{_HIDDEN}]+")
@@ -45,9 +49,13 @@ _MOBILE = re.compile(r"0[15789]0[0-9]{8}")
 _RESIDENT = re.compile(r"[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[1-8][0-9]{6}")
 
 _KANA_DIGITS = {
-    **dict(zip(("ゼロ", "レイ", "マル", "イチ", "ニ", "サン", "ヨン", "シ"), "00012344", strict=True)),
+    **dict(
+        zip(("ゼロ", "レイ", "マル", "イチ", "ニ", "サン", "ヨン", "シ"), "00012344", strict=True)
+    ),
     **dict(zip(("ゴ", "ロク", "ナナ", "シチ", "ハチ", "キュウ", "ク"), "5677899", strict=True)),
-    **dict(zip(("ぜろ", "れい", "まる", "いち", "に", "さん", "よん", "し"), "00012344", strict=True)),
+    **dict(
+        zip(("ぜろ", "れい", "まる", "いち", "に", "さん", "よん", "し"), "00012344", strict=True)
+    ),
     **dict(zip(("ご", "ろく", "なな", "しち", "はち", "きゅう", "く"), "5677899", strict=True)),
 }
 _KANA = "|".join(sorted(_KANA_DIGITS, key=len, reverse=True))
@@ -94,6 +102,7 @@ _WORDS: tuple[tuple[tuple[str, ...], Pattern[str], str], ...] = (
         re.compile(rf"(?<=[{_D}]) ?(?:다시|대시|하이픈|작대기|ハイフン) ?(?=[{_D}])"),
         "-",
     ),
+    (tuple(_DASHES), re.compile(rf"[{_DASHES}](?<=[0-9].)(?=[0-9])"), "-"),
     (("제로",), re.compile(rf"(?<=[{_D}])제로|제로(?=[{_D}])"), "0"),
     (
         ("o1", "O1", "0l0", "0I0", "01o", "01O", "01ㅇ"),

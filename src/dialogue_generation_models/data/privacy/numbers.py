@@ -126,7 +126,9 @@ def detect_numbers(conversation: Conversation, windows: Sequence[tuple[int, int]
 _PLATE_LETTERS = "가나다라마거너더러머버서어저고노도로모보소오조구누두루무부수우주바사아자배하허호"
 _CAR_CUE = re.compile(r"번호판|차량|차 ?번호|차 ?빼|주차|차주|내 ?차|렌트|ナンバー|車")
 _PASSPORT_CUE = re.compile(r"여권|(?i:passport)|パスポート|旅券")
-_JP_PLATE = r" ?[0-9]{2,3} ?[のノ]?[\n ]?[ぁ-ん] ?(?:[0-9]{2}-?[0-9]{2}|[・. ]{1,3}[0-9]{1,3})(?![0-9])"
+_JP_PLATE = (
+    r" ?[0-9]{2,3} ?[のノ]?[\n ]?[ぁ-ん] ?(?:[0-9]{2}-?[0-9]{2}|[・. ]{1,3}[0-9]{1,3})(?![0-9])"
+)
 _LETTERED: tuple[tuple[Kind, Pattern[str]], ...] = (
     (
         "plate",

@@ -1,0 +1,56 @@
+"""Where a person learns: schools down to the class.
+
+A named school needs a word that somebody goes there; a class of a grade names a person by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from re import Pattern
+
+from .finding import Finding
+from .normalize import Conversation
+from .windows import windows
+
+_KR_SCHOOL = r"[가-힣]{1,8}(?:초등학교|중학교|고등학교|여고|여중|외고|과고|초|중|고)"
+_KR_NAMED = r"(?<![가-힣])(?!우리|같은|여자|남자|다른|모교|전국|국립|사립|공립|동네|근처|병설|국공립|사설|무슨|어느|어떤|옆)[가-힣]{2,8}"
+_KR_GOES = r"(?=[를을에도로 ]{0,2}(?:다녀|다니|다닌|다녔|나왔|나와서|졸업|재학|출신|입학|전학|앞))"
+_SAID = "[0-9일이삼사오육칠팔구십]"
+_JP = r"[一-龥ぁ-んァ-ヶー○〇]"
+_JP_SCHOOL = rf"{_JP}{{1,10}}(?:小学校|中学校|高校|高等学校|小|中|高)"
+_JP_GOES = r"(?=(?:に|を|へ|の)?(?:通|卒業|入学|出身|在学|転校|行って))"
+_JP_CLASS = r"[1-6一二三四五六]年[ \n]?[0-9A-Ha-h一二三四五六七八九]{1,2}組"
+_RULES: tuple[tuple[str, Pattern[str]], ...] = tuple(
+    (needed, re.compile(source))
+    for needed, source in (
+        (
+            "학년",
+            rf"(?:{_KR_SCHOOL}[ ,\n]{{0,2}})?[1-6일이삼사오육](?<![가-힣][일이삼사오육]) ?학년[ ,\n]{{0,2}}{_SAID}{{1,2}} ?반(?!장|[을은이가도에] )"
+            r"(?:[ ,]{0,2}[0-9]{1,2}번)?",
+        ),
+        ("-", rf"{_KR_SCHOOL} ?[1-6]-[0-9]{{1,2}}반?(?![0-9\-])"),
+        ("학교", rf"{_KR_NAMED}(?:초등|중|고등|대)학교{_KR_GOES}"),
+        ("고", rf"{_KR_NAMED}(?:여고|외고|과고|고)(?=[를에 ]{{0,2}}(?:다녀|다니|졸업|재학|출신))"),
+        ("유치원", rf"{_KR_NAMED}유치원"),
+        ("어린이집", rf"{_KR_NAMED}어린이집"),
+        ("組", rf"(?:{_JP_SCHOOL}[ の\n]{{0,2}})?{_JP_CLASS}"),
+        ("校", rf"{_JP}{{1,10}}(?:小学校|中学校|高校|高等学校|大学校){_JP_GOES}"),
+        ("園", rf"{_JP}{{2,8}}(?:幼稚園|保育園)(?:の?{_JP}{{2,5}}組)?"),
+    )
+)
+_ANCHOR = re.compile(
+    "학교|학년|유치원|어린이집|組|小学校|中学校|高校|高等学校|幼稚園|保育園|여고|외고|고 ?다|고 ?졸|-(?=[0-9])(?<=[1-6]-)"
+)
+_REACH = 20
+
+
+def detect_schools(conversation: Conversation) -> list[Finding]:
+    """Find schools, kindergartens and classes; findings may overlap."""
+    text = conversation.folded
+    return [
+        conversation.find("school", *match.span())
+        for first, last in windows(text, _ANCHOR, _REACH)
+        for needed, pattern in _RULES
+        if text.find(needed, first, last) >= 0
+        for match in pattern.finditer(text, first, last)
+    ]
