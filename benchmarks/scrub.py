@@ -15,6 +15,7 @@ import importlib.metadata
 import json
 import platform
 import random
+import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -171,19 +172,22 @@ def score(find: Finder, cases: Sequence[Case], harmless: Sequence[Case]) -> dict
 
 
 def generated_chats(megabytes: float) -> list[Case]:
-    """Rooms of 200 messages: the harmless list in any order, and a sensitive case every 50 messages."""
+    """Rooms of 200 messages: one in 20 of the harmless ones with figures, and a sensitive case."""
     draw = random.Random(0)
     harmless = [text for case in read_harmless() for text in case.texts]
+    figures = [text for text in harmless if re.search("[0-9]", text)]
+    plain = [text for text in harmless if text not in figures]
     cases = read_cases()
     chats: list[Case] = []
     size = 0
     while size < megabytes * 1e6:
-        texts: list[str] = []
-        while len(texts) < 200:
-            texts += (
-                " ".join(draw.choices(harmless, k=draw.choice((1, 1, 2, 3)))) for _ in range(50)
-            )
-            texts += draw.choice(cases).texts
+        texts = [
+            draw.choice(figures)
+            if draw.random() < 0.05
+            else " ".join(draw.choices(plain, k=draw.choice((1, 1, 2, 3))))
+            for _ in range(200)
+        ]
+        texts += draw.choice(cases).texts
         chats.append(Case("", texts, ["김가람", "이새솔"], [], ""))
         size += sum(len(text.encode()) + 1 for text in texts)
     return chats

@@ -45,7 +45,9 @@ _APP = (
     r"|ライン|カカオ|インスタ|ディスコ(?:ード)?|ツイッター|ティックトック|スナチャ)"
 )
 _ID = r"(?:아이디|아디|계정|닉네임|친추|(?i:(?<![a-z])id(?![a-z]))|アカウント(?:名)?|アカ(?![ァ-ヶー])|ユーザー名|フォロー|追加)"
-_ASKED = re.compile(rf"(?:{_APP} ?(?:의|の)? ?{_ID}|{_ID})[^A-Za-z0-9]{{0,16}}\Z")
+_ASKED = re.compile(
+    rf"(?:{_APP} ?(?:의|の)? ?{_ID}[^A-Za-z0-9]{{0,16}}|{_ID} ?(?:은|는|이|가|:|=|は|が)?[ \n]?)\Z"
+)
 """The name of an account was announced: any Latin word may be it."""
 _NAMED = re.compile(rf"(?:{_APP}|{_ID}|wxid)[^A-Za-z0-9]{{0,40}}\Z")
 """An app or an account was named: a word with digits, dots or underscores may be one."""
