@@ -172,15 +172,17 @@ def score(find: Finder, cases: Sequence[Case], harmless: Sequence[Case]) -> dict
 
 
 def generated_chats(megabytes: float) -> list[Case]:
-    """Rooms of 200 messages: one in 20 of the harmless ones with figures, and a sensitive case."""
+    """Rooms of 200 messages, Korean and Japanese in turn: 1 in 20 with figures, and a sensitive case."""
     draw = random.Random(0)
     harmless = [text for case in read_harmless() for text in case.texts]
-    figures = [text for text in harmless if re.search("[0-9]", text)]
-    plain = [text for text in harmless if text not in figures]
     cases = read_cases()
     chats: list[Case] = []
     size = 0
     while size < megabytes * 1e6:
+        letters = "[가-힣]" if len(chats) % 2 else "[ぁ-んァ-ヶ]"
+        spoken = [text for text in harmless if re.search(letters, text)]
+        figures = [text for text in spoken if re.search("[0-9]", text)]
+        plain = [text for text in spoken if text not in figures]
         texts = [
             draw.choice(figures)
             if draw.random() < 0.05

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from re import Pattern
 from typing import NamedTuple
 
@@ -17,17 +17,19 @@ from .normalize import Conversation
 from .places import KOREAN_DISTRICTS
 from .windows import windows
 
+_PROVINCE = "서울|부산|대구|인천|광주|대전|울산|세종|경기|강원|충북|충남|전북|전남|경북|경남|제주|충청|전라|경상"
 _LARGE = (
-    r"(?:서울|부산|대구|인천|광주|대전|울산|세종|경기|강원|충북|충남|전북|전남|경북|경남|제주|충청|전라|경상)"
+    rf"(?:{_PROVINCE})"
     r"(?:특별자치시|특별자치도|특별시|광역시|시|도|북도|남도)?"
 )
 _GAP = r"[ ,\n]{0,3}"
 _UNIT = r"(?![0-9일시분개주번명회년월만천원점살세차대위등단장권잔km%:])"
 """What makes a number a count."""
-_AREA = (
+_AREA_BEFORE = re.compile(
     rf"(?:\(?[0-9]{{5}}\)? )?(?:{_LARGE}[ ,\n]{{0,2}})?(?:[가-힣]{{1,5}}[시군구][ ,\n]{{1,2}}){{0,2}}"
-    r"(?:[가-힣]{1,5}[0-9]{0,2}[동읍면리가][ ,\n]{1,2}){0,2}"
+    r"(?:[가-힣]{1,5}[0-9]{0,2}[동읍면리가][ ,\n]{1,2}){0,2}\Z"
 )
+"""Province, city, district and quarter before a match; looked for only once the rest is found."""
 _DISTRICT = r"[가-힣]{1,5}[시군구]"
 _LOT = r"(?:산 ?)?[0-9]{1,4}(?:-[0-9]{1,4}(?:번지)?| ?번지)"
 _BUILDING = (
@@ -71,91 +73,83 @@ _JP_LARGE = "東京都|北海道|京都府|大阪府|[一-龥]{2,3}県"
 _ERA = r"(?<!令和)(?<!平成)(?<!昭和)(?<!西暦)"
 
 
-class _Rule(NamedTuple):
-    needed: str
-    """A letter without which the pattern need not be tried; empty for none."""
-    pattern: Pattern[str]
-    """Where it has a group `district`, that must end in the name of one."""
+class _Rules(NamedTuple):
+    sign: Pattern[str]
+    """What is searched for first: cheap, and absent from most stretches."""
+    patterns: tuple[Pattern[str], ...]
+    """Where one has a group `district`, that must end in the name of a known one."""
 
 
-_AROUND_FIGURES = tuple(
-    _Rule(needed, re.compile(source))
-    for needed, source in (
-        ("호", rf"{_AREA}(?:{_BUILDING}{_GAP})?{_BLOCK}{_GAP}(?:(?:{_FLOOR}){_GAP})?{_ROOM}"),
-        ("호", rf"{_AREA}{_BUILDING}{_GAP}(?:(?:{_FLOOR}){_GAP})?{_ROOM}"),
-        ("호", rf"(?:{_HOMES})[은는이도에 :,]{{0,3}}(?:(?:{_FLOOR}) ?)?{_ROOM}"),
-        (
-            "호",
-            rf"[0-9]{{1,2}}층 ?[0-9]{{2,4}} ?호|지층 ?{_ROOM}|(?<![A-Za-z0-9])[Bb][0-9]{{2,3}} ?호",
-        ),
-        ("호", r"(?<![0-9])[0-9]{3,4}호(?=[에 ]{0,2}(?:살|거주|이사|입주))"),
-        ("층", rf"(?:{_OURS})[은는이도에 :,]{{0,3}}(?:지하 ?)?[0-9]{{1,2}}층(?!짜리|집| ?건물)"),
-        ("-", r"(?<![0-9\-])[0-9]{3,4}-[0-9]{3,4}(?=[에 ]{0,2}(?:살|거주|이사))"),
-        ("-", rf"(?P<district>(?<![가-힣]){_DISTRICT}) ?[0-9]{{1,4}}-[0-9]{{1,4}}{_UNIT}{_DOOR}"),
-        ("동", rf"{_AREA}[가-힣]{{1,5}}[0-9]{{0,2}}동 ?{_LOT}{_UNIT}{_DOOR}"),
-        ("읍", rf"{_AREA}[가-힣]{{1,5}}읍 ?{_LOT}{_UNIT}{_DOOR}"),
-        (
-            "",
-            rf"{_AREA}(?P<district>{_DISTRICT}) [가-힣]{{1,5}}[0-9]{{0,2}}[동읍면리가] ?(?:산 ?)?[0-9]{{1,4}}(?:-[0-9]{{1,4}})?"
-            rf"{_UNIT}(?!층|호)(?:번지)?{_DOOR}",
-        ),
-        (
-            "리",
-            rf"{_AREA}[가-힣]{{1,4}}[읍면] ?[가-힣]{{1,4}}리 ?(?:산 ?)?[0-9]{{1,4}}(?:-[0-9]{{1,4}})?{_UNIT}{_DOOR}",
-        ),
-        ("번지", rf"{_AREA}[가-힣]{{1,5}}[0-9]{{0,2}}[동읍면리가] ?{_LOT}(?<=번지){_DOOR}"),
-        ("", rf"[가-힣]{{1,4}}[구군시] ?[가-힣]{{1,5}}[0-9]{{1,2}}[동가](?: ?{_LOT})?{_DOOR}"),
-        (
-            "",
-            rf"{_AREA}[가-힣]{{1,5}}[시군구읍면] [가-힣0-9]{{1,8}}(?:대로|로|길){_HOUSE}(?!층){_UNIT}{_DOOR}",
-        ),
-        (
-            "길",
-            rf"{_AREA}[가-힣]{{1,8}}로 ?[0-9]{{1,4}}번?길 ?[0-9]{{1,4}}(?:-[0-9]{{1,4}})?{_UNIT}{_DOOR}",
-        ),
-        (
-            "",
-            rf"(?<![가-힣])[가-힣]{{2,6}}(?:로|길){_NO_ROAD} ?[0-9]{{1,3}}(?:-[0-9]{{1,3}})?(?![0-9\-]){_ROAD_END}{_DOOR}",
-        ),
-        ("우편", r"우편 ?번호[는은가: \n]{0,3}[0-9]{5}(?![0-9])"),
-        ("〒", r"〒 ?[0-9]{3}-?[0-9]{4}"),
-        ("郵便番号", r"郵便番号[はが: \n]{0,3}[0-9]{3}-?[0-9]{4}(?![0-9])"),
-        (
-            "",
-            rf"(?:{_JP_LARGE})? ?(?:[一-龥ヶ]{{1,6}}[市区町村郡]\n?){{1,3}}[ぁ-んァ-ヶ一-龥々]{{0,12}}?[ \n]?{_JP_LOT}",
-        ),
-        (
-            "",
-            rf"[一-龥ヶケ々]{{2,8}}{_ERA}[0-9]{{1,2}}-[0-9]{{1,3}}-[0-9]{{1,3}}(?![0-9\-]){_JP_TAIL}",
-        ),
-        ("", rf"{_JP_BUILDING}{_JP_ROOM}"),
-        (
-            "",
-            rf"(?:うち|家|自宅|部屋|住まい)[はのが]{{0,2}}(?:[0-9]{{1,2}}階の)?{_JP_ROOM}(?=\Z|\n|号|だ|です|に住|ね|よ)",
-        ),
-        ("号室", r"(?<![0-9])[0-9]{3,4}号室"),
-    )
+def _rules(sign: str, *sources: str) -> _Rules:
+    return _Rules(re.compile(sign), tuple(map(re.compile, sources)))
+
+
+_SCALE = rf"(?:산 ?)?[0-9]{{1,4}}(?:-[0-9]{{1,4}})?{_UNIT}"
+_AROUND_FIGURES = (
+    _rules(
+        "[0-9] ?호",
+        rf"(?:{_BUILDING}{_GAP})?{_BLOCK}{_GAP}(?:(?:{_FLOOR}){_GAP})?{_ROOM}",
+        rf"{_BUILDING}{_GAP}(?:(?:{_FLOOR}){_GAP})?{_ROOM}",
+        rf"(?:{_HOMES})[은는이도에 :,]{{0,3}}(?:(?:{_FLOOR}) ?)?{_ROOM}",
+        rf"[0-9]{{1,2}}층 ?[0-9]{{2,4}} ?호|지층 ?{_ROOM}|(?<![A-Za-z0-9])[Bb][0-9]{{2,3}} ?호",
+        r"(?<![0-9])[0-9]{3,4}호(?=[에 ]{0,2}(?:살|거주|이사|입주))",
+    ),
+    _rules(
+        "[0-9]층",
+        rf"(?:{_OURS})[은는이도에 :,]{{0,3}}(?:지하 ?)?[0-9]{{1,2}}층(?!짜리|집| ?건물)",
+    ),
+    _rules(
+        "[0-9]-[0-9]",
+        r"(?<![0-9\-])[0-9]{3,4}-[0-9]{3,4}(?=[에 ]{0,2}(?:살|거주|이사))",
+        rf"(?P<district>(?<![가-힣]){_DISTRICT}) ?[0-9]{{1,4}}-[0-9]{{1,4}}{_UNIT}{_DOOR}",
+        rf"[一-龥ヶケ々]{{2,8}}{_ERA}[0-9]{{1,2}}-[0-9]{{1,3}}-[0-9]{{1,3}}(?![0-9\-]){_JP_TAIL}",
+    ),
+    _rules(
+        "[동읍면리가] ?(?:산 ?)?[0-9]",
+        rf"[가-힣]{{1,5}}[0-9]{{0,2}}[동읍] ?{_LOT}{_UNIT}{_DOOR}",
+        rf"(?P<district>{_DISTRICT}) [가-힣]{{1,5}}[0-9]{{0,2}}[동읍면리가] ?{_SCALE}(?!층|호)(?:번지)?{_DOOR}",
+        rf"[가-힣]{{1,4}}[읍면] ?[가-힣]{{1,4}}리 ?{_SCALE}{_DOOR}",
+        rf"[가-힣]{{1,5}}[0-9]{{0,2}}[동읍면리가] ?{_LOT}(?<=번지){_DOOR}",
+    ),
+    _rules(
+        "[0-9][동가]",
+        rf"[가-힣]{{1,4}}[구군시] ?[가-힣]{{1,5}}[0-9]{{1,2}}[동가](?: ?{_LOT})?{_DOOR}",
+    ),
+    _rules(
+        "[로길] ?[0-9]",
+        rf"[가-힣]{{1,5}}[시군구읍면] [가-힣0-9]{{1,8}}(?:로|길){_HOUSE}(?!층){_UNIT}{_DOOR}",
+        rf"[가-힣]{{1,8}}로 ?[0-9]{{1,4}}번?길 ?{_SCALE}{_DOOR}",
+        rf"(?<![가-힣])[가-힣]{{2,6}}[로길]{_NO_ROAD} ?[0-9]{{1,3}}(?:-[0-9]{{1,3}})?(?![0-9\-]){_ROAD_END}{_DOOR}",
+    ),
+    _rules("우편", r"우편 ?번호[는은가: \n]{0,3}[0-9]{5}(?![0-9])"),
+    _rules("〒", r"〒 ?[0-9]{3}-?[0-9]{4}"),
+    _rules("郵便番号", r"郵便番号[はが: \n]{0,3}[0-9]{3}-?[0-9]{4}(?![0-9])"),
+    _rules(
+        "[市区町村郡]",
+        rf"(?:{_JP_LARGE})? ?(?:[一-龥ヶ]{{1,6}}[市区町村郡]\n?){{1,3}}[ぁ-んァ-ヶ一-龥々]{{0,12}}?[ \n]?{_JP_LOT}",
+    ),
+    _rules(
+        r"[ぁ-んァ-ヶー一-龥A-Z][ のは、]{0,2}[0-9]{3,4}(?:号室?|室)?(?![0-9円人年])",
+        rf"{_JP_BUILDING}{_JP_ROOM}",
+        rf"(?:うち|家|自宅|部屋|住まい)[はのが]{{0,2}}(?:[0-9]{{1,2}}階の)?{_JP_ROOM}"
+        r"(?=\Z|\n|号|だ|です|に住|ね|よ)",
+        r"(?<![0-9])[0-9]{3,4}号室",
+    ),
 )
-_AROUND_WORDS = tuple(
-    _Rule(needed, re.compile(source))
-    for needed, source in (
-        (
-            "",
-            rf"{_LARGE} ?(?:[가-힣]{{1,4}}[시군구] ?){{1,2}}(?:[가-힣0-9]{{1,8}}"
-            rf"(?:대로|로|길|동|읍|면|리|가)(?![가-힣]{{2}}))(?:{_HOUSE}(?:번지)?)?{_DOOR}",
-        ),
-        ("호", rf"{_SAID}{{2,5}} ?동{_GAP}{_SAID}{{2,7}} ?호"),
-        ("丁目", rf"[一-龥ァ-ヶ]{{1,8}}{_N}{{1,2}}丁目(?:{_JP_BLOCK}){_JP_TAIL}"),
-        (
-            "",
-            rf"(?:{_JP_LARGE})? ?[一-龥ヶ]{{1,6}}[市区町村郡][ぁ-んァ-ヶ一-龥々]{{0,12}}? ?{_JP_LOT}",
-        ),
-    )
+_AROUND_WORDS = (
+    _rules(
+        _PROVINCE,
+        rf"{_LARGE} ?(?:[가-힣]{{1,4}}[시군구] ?){{1,2}}(?:[가-힣0-9]{{1,8}}"
+        rf"(?:로|길|동|읍|면|리|가)(?![가-힣]{{2}}))(?:{_HOUSE}(?:번지)?)?{_DOOR}",
+    ),
+    _rules(rf"호(?<={_SAID}호)", rf"{_SAID}{{2,5}} ?동{_GAP}{_SAID}{{2,7}} ?호"),
+    _rules(
+        rf"丁目|番地|の(?<={_N}の)(?={_N}の)",
+        rf"[一-龥ァ-ヶ]{{1,8}}{_N}{{1,2}}丁目(?:{_JP_BLOCK}){_JP_TAIL}",
+        rf"(?:{_JP_LARGE})? ?[一-龥ヶ]{{1,6}}[市区町村郡][ぁ-んァ-ヶ一-龥々]{{0,12}}? ?{_JP_LOT}",
+    ),
 )
-_WORD = re.compile(
-    "서울|부산|대구|인천|광주|대전|울산|세종|경기|강원|충북|충남|전북|전남|경북|경남|제주|충청|전라|경상"
-    f"|丁目|番地|호(?<={_SAID}호)|の(?<={_N}の)(?={_N}の)"
-)
+"""Addresses that may have no digit at all."""
 _REACH = 40
 
 
@@ -169,22 +163,27 @@ def detect_addresses(
         around_figures: the stretches around digits.
     """
     text = conversation.folded
-    found: list[Finding] = []
-    for rules, stretches in (
-        (_AROUND_FIGURES, around_figures),
-        (_AROUND_WORDS, windows(text, _WORD, _REACH)),
-    ):
-        for first, last in stretches:
-            for rule in rules:
-                if text.find(rule.needed, first, last) >= 0:
-                    found += _matches(conversation, rule, first, last)
-    return found
-
-
-def _matches(conversation: Conversation, rule: _Rule, first: int, last: int) -> list[Finding]:
-    return [
-        conversation.find("address", *match.span())
-        for match in rule.pattern.finditer(conversation.folded, first, last)
-        if f" {match.groupdict().get('district', '')}".endswith(KOREAN_DISTRICTS)
-        or "district" not in rule.pattern.groupindex
+    spans = [
+        span
+        for first, last in around_figures
+        for rules in _AROUND_FIGURES
+        if rules.sign.search(text, first, last)
+        for span in _spans(text, rules, first, last)
     ]
+    spans += (
+        span
+        for rules in _AROUND_WORDS
+        for first, last in windows(text, rules.sign, _REACH)
+        for span in _spans(text, rules, first, last)
+    )
+    return [conversation.find("address", *span) for span in spans]
+
+
+def _spans(text: str, rules: _Rules, first: int, last: int) -> Iterator[tuple[int, int]]:
+    for pattern in rules.patterns:
+        for match in pattern.finditer(text, first, last):
+            district = match.groupdict().get("district")
+            if district is None or f" {district}".endswith(KOREAN_DISTRICTS):
+                start, end = match.span()
+                area = _AREA_BEFORE.search(text, max(0, start - _REACH), start)
+                yield area.start() if area else start, end

@@ -19,6 +19,7 @@ from re import Pattern
 from typing import NamedTuple
 
 from .finding import Finding, Kind
+from .windows import windows
 
 _DASHES = "‐‑‒–—―−﹣－ー"
 _SPOKEN_DASHES = "_~*,、·・ㅡ〜～에の"
@@ -61,58 +62,64 @@ _KANA_DIGITS = {
 _KANA = "|".join(sorted(_KANA_DIGITS, key=len, reverse=True))
 _KANA_DIGIT = re.compile(_KANA)
 _KANA_RUN = re.compile(rf"(?:{_KANA})(?:[ 、,。・の\-ー\n]{{0,2}}(?:{_KANA})){{6,}}")
-_KANA_SIGNS = ("ゼロ", "ロク", "ナナ", "ハチ", "ぜろ", "ろく", "なな", "はち")
+_KANA_SIGN = re.compile("ゼロ|ロク|ナナ|ハチ|ぜろ|ろく|なな|はち")
 
-_LATIN_BEFORE, _LATIN_AFTER = r"(?<=[A-Za-z0-9])", r"(?=[A-Za-z0-9])"
-_WORDS: tuple[tuple[tuple[str, ...], Pattern[str], str], ...] = (
-    (
-        ("골뱅이", "アット", "あっと", "at)", "at]", "AT)"),
+_LATIN_BEFORE = r"(?<=[A-Za-z0-9])"
+_SAID_DOT = re.compile(r"[닷쩜점](?= ?(?:컴|넷|케이알|[A-Za-z]))")
+
+
+class _Word(NamedTuple):
+    sign: Pattern[str]
+    """What is searched for first: cheap, and absent from most conversations."""
+    pattern: Pattern[str]
+    replacement: str
+
+
+_WORDS = (
+    _Word(
+        re.compile(r"골뱅이|アット|あっと|[(\[] ?(?:at|AT)"),
         re.compile(
             rf"(?:{_LATIN_BEFORE}에)? ?(?:골뱅이|アットマーク|あっとまーく"
             r"|[(\[] ?(?:at|AT|골뱅이|アット|あっと)(?:マーク)? ?[)\]]) ?"
         ),
         "@",
     ),
-    (
-        (" at ", "앳", "엣"),
+    _Word(
+        re.compile(r"[앳엣]| at "),
         re.compile(
             rf"{_LATIN_BEFORE} ?(?:앳|엣| at ) ?(?=[a-z0-9\-]{{1,40}} ?(?:\.|점|닷|쩜|dot))"
         ),
         "@",
     ),
-    (
-        ("닷", "쩜", "점"),
-        re.compile(r" ?(?:닷|쩜|점) ?(?:컴|com)(?![a-z])"),
-        ".com",
-    ),
-    (("닷", "쩜", "점"), re.compile(r" ?(?:닷|쩜|점) ?(?:넷|net)(?![a-z])"), ".net"),
-    (("닷", "쩜", "점"), re.compile(r" ?(?:닷|쩜|점) ?케이알"), ".kr"),
-    (
-        ("닷", "쩜", "점"),
-        re.compile(rf"(?:{_LATIN_BEFORE}|(?<=[가-힣])) ?(?:닷|쩜|점) ?{_LATIN_AFTER}(?![0-9])"),
+    _Word(_SAID_DOT, re.compile(r" ?(?:닷|쩜|점) ?(?:컴|com)(?![a-z])"), ".com"),
+    _Word(_SAID_DOT, re.compile(r" ?(?:닷|쩜|점) ?(?:넷|net)(?![a-z])"), ".net"),
+    _Word(_SAID_DOT, re.compile(r" ?(?:닷|쩜|점) ?케이알"), ".kr"),
+    _Word(
+        _SAID_DOT,
+        re.compile(r"(?<=[A-Za-z0-9가-힣]) ?(?:닷|쩜|점) ?(?=[A-Za-z])"),
         ".",
     ),
-    (
-        ("ドット", "どっと", "dot)", "dot]", "닷)", "닷]", "[.]", "(.)"),
+    _Word(
+        re.compile(r"ドット|どっと|[(\[] ?(?:dot|닷|점|\.)"),
         re.compile(r" ?(?:ドット|どっと|[(\[] ?(?:dot|닷|점|\.) ?[)\]]) ?"),
         ".",
     ),
-    (
-        ("다시", "대시", "하이픈", "작대기", "ハイフン"),
+    _Word(
+        re.compile(rf"(?:다시|대시|하이픈|작대기|ハイフン)(?= ?[{_D}])"),
         re.compile(rf"(?<=[{_D}]) ?(?:다시|대시|하이픈|작대기|ハイフン) ?(?=[{_D}])"),
         "-",
     ),
-    (tuple(_DASHES), re.compile(rf"[{_DASHES}](?<=[0-9].)(?=[0-9])"), "-"),
-    (("제로",), re.compile(rf"(?<=[{_D}])제로|제로(?=[{_D}])"), "0"),
-    (
-        ("o1", "O1", "0l0", "0I0", "01o", "01O", "01ㅇ"),
-        re.compile(
-            r"(?<![A-Za-z0-9])(?:[oO0][1lI][oO0])(?=[ .\-]?[0-9])(?<!010)|(?<![0-9])01[oO](?=[ .\-]?[0-9])"
-        ),
+    _Word(
+        re.compile(rf"[{_DASHES}](?=[0-9])"), re.compile(rf"(?<=[0-9])[{_DASHES}](?=[0-9])"), "-"
+    ),
+    _Word(re.compile("제로"), re.compile(rf"(?<=[{_D}])제로|제로(?=[{_D}])"), "0"),
+    _Word(
+        re.compile(r"[oO0][1lI][oO0]"),
+        re.compile(r"(?<![A-Za-z0-9])(?!010)[oO0][1lI][oO0](?=[ .\-]?[0-9])"),
         "010",
     ),
 )
-"""Signs of which one must occur, what is folded, what it stands for."""
+_REACH = 48
 
 
 class _Edit(NamedTuple):
@@ -219,12 +226,12 @@ def _letter_edits(text: str) -> Iterator[_Edit]:
 
 
 def _word_edits(text: str) -> Iterator[_Edit]:
-    for signs, pattern, replacement in _WORDS:
-        if any(sign in text for sign in signs):
-            for match in pattern.finditer(text):
+    for sign, pattern, replacement in _WORDS:
+        for first, last in windows(text, sign, _REACH):
+            for match in pattern.finditer(text, first, last):
                 yield _Edit(*match.span(), replacement)
-    if any(sign in text for sign in _KANA_SIGNS):
-        for run in _KANA_RUN.finditer(text):
+    for first, last in windows(text, _KANA_SIGN, _REACH):
+        for run in _KANA_RUN.finditer(text, first, last):
             for match in _KANA_DIGIT.finditer(text, *run.span()):
                 yield _Edit(*match.span(), _KANA_DIGITS[match.group()])
 
