@@ -46,7 +46,10 @@ _APPS = tuple(
 _ACCOUNTS = tuple(
     "아이디 아디 계정 닉네임 친추 アカウント アカ ユーザー名 フォロー 追加 id".split()
 )
-_APP = r"(?:{})(?:톡|그램|トーク|グラム|ード|talk|gram)?".format("|".join(_APPS))
+_APP = r"(?:(?<![a-zァ-ヶー])(?<![온프드])(?:{})(?:톡|그램|トーク|グラム|ード|talk|gram)?)".format(
+    "|".join(_APPS)
+)
+"""Not the end of another word: 온라인, 가이드라인, オンライン, online."""
 _ID = r"(?:{}|(?<![a-z])id(?![a-z]))名?".format("|".join(_ACCOUNTS[:-1]))
 _ASKED = re.compile(
     rf"(?:{_APP} ?(?:의|の)? ?{_ID}[^A-Za-z0-9]{{0,16}}|{_ID} ?(?:은|는|이|가|:|=|は|が)?[ \n]?)\Z"

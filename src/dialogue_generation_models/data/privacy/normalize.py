@@ -77,7 +77,7 @@ class _Word(NamedTuple):
 
 _WORDS = (
     _Word(
-        re.compile(r"골뱅이|アット|あっと|[(\[] ?(?:at|AT)"),
+        re.compile(r"골뱅이|アット|あっと|\(|\["),
         re.compile(
             rf"(?:{_LATIN_BEFORE}에)? ?(?:골뱅이|アットマーク|あっとまーく"
             r"|[(\[] ?(?:at|AT|골뱅이|アット|あっと)(?:マーク)? ?[)\]]) ?"
@@ -85,7 +85,7 @@ _WORDS = (
         "@",
     ),
     _Word(
-        re.compile(r"[앳엣]| at "),
+        re.compile(r"앳|엣|at (?<= at )"),
         re.compile(
             rf"{_LATIN_BEFORE} ?(?:앳|엣| at ) ?(?=[a-z0-9\-]{{1,40}} ?(?:\.|점|닷|쩜|dot))"
         ),
@@ -100,7 +100,7 @@ _WORDS = (
         ".",
     ),
     _Word(
-        re.compile(r"ドット|どっと|[(\[] ?(?:dot|닷|점|\.)"),
+        re.compile(r"ドット|どっと|\(|\["),
         re.compile(r" ?(?:ドット|どっと|[(\[] ?(?:dot|닷|점|\.) ?[)\]]) ?"),
         ".",
     ),
