@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "chat": ("chat", "Talk with a model in the terminal."),
     "generate": ("generate", "Answer every dialogue of a file."),
     "import": ("import_", "Turn the exports of messengers into chat lines."),
+    "scrub": ("scrub", "Take personal data out of chats."),
     "train": ("train", "Train the model that a recipe describes."),
     "tokenizer": ("tokenizer", "Train a tokenizer on your texts."),
     "evaluate": ("evaluate", "Measure a model on dialogues."),

@@ -1,0 +1,181 @@
+"""Names of third persons in Korean words, by rules: full names, honorifics, vocatives, particles of persons.
+
+A word is judged alone, so its judgement is remembered: a chat's words repeat.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from . import korean_lexicon as lexicon
+
+WORD = re.compile(r"(?<![가-힣])[가-힣]{1,14}(?![가-힣])")
+_HONORIFIC_END = re.compile(rf"{lexicon.HONORIFIC}(?:이?[가-힣]{{0,4}})?")
+_NO_NAMES = frozenset(
+    "선생님 이용자 신청자 구독자 유치원 어제도 소비자 유권자 장애인 주인공 이모부 고모부 조교수 부교수 정교수 하숙생 강아지 오징어 "
+    "우선주 이번주 다음주 여자친구 남자친구 강원도 경기도 제주도 전라도 경상도 충청도 이태원 여의도 신도림 인사동 우주선 조선시대 "
+    "주민센터 노원구 하남시 성남시 안양시 여주시 원주시 전주시 한강로 신사동 양재동 신림동 이수역 고속도로 인천시 서인도 진주시 "
+    "이상형 이상한 이유도 기지국 문화재 기자재 하수도 상수도 지하철 고기집 이동수 전자기 원자재 인수인계 소수민 한국인 이기주의 조수석".split()
+)
+_TOPIC_WORDS = frozenset(
+    "고정 안정 설정 조정 인정 이하 유지 고지 전하 강하 주정 여정 한정 우정 변하 감정 문정 공정 선정 원하 이지 정지 양지 금지 방지 "
+    "성지 토지 기지 복지 한지 반지 소지 구하 백지 가지 하지 추정 여지 표정 위하 정하 전지".split()
+)
+"""Words that 은 turns into what looks like a full name: 고정은, 이하은."""
+_LONE_FAMILY = frozenset("김박최정강조윤장임한서신권황안송류홍문배백허남심노곽성주양손전고")
+_DETERMINERS = frozenset("이한전주모여우하오나어국여지문양차현원")
+_TITLE = re.compile(rf"{lexicon.TITLE}(?:이|은|는|가|을|를|한테|께|께서|랑|이랑|도|의|께도|만|하고|과|와|이야|인데)?")
+_FAMILY_ADDRESS = re.compile(r"씨(?:가|는|를|한테|랑|도|네|아저씨|아줌마)?")
+_NAMELESS = frozenset(
+    "이사장 이대표 박사님 이사님 조교님 강사님 주임님 원장님 전무님 이사 박사 강사 조교 전무 노선생 고교수 고대리 차대표 주대표 "
+    "정이사 조기사 현대표 전대표 신기사 유기사 전회장 전대리 한작가 한기자 현회장 전팀장 전사장 구대표 전교수 정교수 조교수 우대리 "
+    "장기사 전부장 전과장 전실장 인대표 전프로 현프로 한프로 주기자 원작가 전원장 현기사 전이사 방사장 공기사 명강사 명작가 명배우 "
+    "명감독 명교수 전기사 차기사 국대표 한대표 이기사 이교수 이작가 이기자 이감독 이강사 조팀장 부팀장 부사장 부회장 부반장 전반장".split()
+)
+
+
+_CERTAINTY = {"": 0, "honorific": 1, "model": 2}
+
+
+class Judgement(NamedTuple):
+    """Where the name of a word is, and what still has to be asked."""
+
+    start: int
+    end: int
+    needs: str = ""
+    """`honorific`: a name only if an honorific is the next word; `model`: if the name model says so."""
+
+
+def find_korean(text: str, ask_model: Callable[[str, str], bool] | None) -> Iterator[tuple[int, int]]:
+    """Yield the places of names.
+
+    Args:
+        text: a folded conversation.
+        ask_model: whether a name model takes a name in a word for one; None without a model.
+    """
+    for match in WORD.finditer(text):
+        judgement = judge(match.group())
+        if judgement is None:
+            continue
+        start, end, needs = judgement
+        if needs == "honorific" and not lexicon.NEXT_HONORIFIC.match(text, match.end()):
+            continue
+        word = match.group()
+        if needs == "model" and (ask_model is None or not ask_model(word, word[start:end])):
+            continue
+        yield match.start() + start, match.start() + end
+
+
+@lru_cache(maxsize=1 << 17)
+def judge(word: str) -> Judgement | None:
+    """Return where a word holds a name, or None."""
+    for prefix in ("", "우리", "울"):
+        if word.startswith(prefix):
+            rest = word[len(prefix) :]
+            judged = [j for j in (_full_name(rest), _given_name(rest), _family_name(rest)) if j]
+            if judged:
+                found = min(judged, key=lambda judgement: _CERTAINTY[judgement.needs])
+                return Judgement(len(prefix), len(prefix) + found.end, found.needs)
+    return None
+
+
+def _full_name(word: str) -> Judgement | None:
+    if len(word) < 3 or word[:3] in _NO_NAMES or word[:4] in _NO_NAMES:
+        return None
+    long = word[:2] in lexicon.surnames()
+    family = word[:2] if long else word[:1]
+    if family not in lexicon.surnames():
+        return None
+    given, after = word[len(family) : len(family) + 2], word[len(family) + 2 :]
+    if len(given) < 2:
+        return Judgement(0, len(word), "model") if long else None
+    end = len(family) + 2
+    listed = given in lexicon.given_names()
+    if not listed and not lexicon.may_be_given(given):
+        return None
+    if _is_honorific(after) and (listed or family not in _DETERMINERS):
+        return Judgement(0, end)
+    if long and lexicon.AFTER_NAME.match(after):
+        return Judgement(0, end)
+    if listed and _is_plain_end(word, family, given, after):
+        return Judgement(0, end)
+    if not after:
+        return Judgement(0, end, "honorific" if listed or given[1] in "도구동로리주산" else "model")
+    if lexicon.AFTER_NAME.match(after) and given[1] not in "도구동로리주산" and not listed:
+        return Judgement(0, end, "model")
+    return None
+
+
+def _is_plain_end(word: str, family: str, given: str, after: str) -> bool:
+    """Whether a family name and a frequent given name are followed by nothing or by particles."""
+    if not lexicon.AFTER_NAME.match(after):
+        return False
+    if given in lexicon.ordinary_words() and (family in _DETERMINERS or not after):
+        return bool(lexicon.CALLED.match(after)) and family not in _DETERMINERS
+    return not (word[:3].endswith("은") and word[:2] in _TOPIC_WORDS)
+
+
+def _is_honorific(after: str) -> bool:
+    match = _HONORIFIC_START.match(after)
+    return bool(match and lexicon.AFTER_NAME.match(after))
+
+
+_HONORIFIC_START = re.compile(lexicon.HONORIFIC)
+_PLAIN_AFTER = re.compile(
+    r"(?:이?[가는를도만네랑의]|[은을과와]|이?(?:한테|에게)(?:서|는|도)?|께서?|이?(?:하고|보고|말고|처럼|보다|같이|꺼|거)|야|아"
+    r"|이?(?:랑은|랑도|라고|라는|라서|인데|예요|에요|이에요|래|이야|이다|네는|네가|네랑))(?![가-힣])"
+)
+_PERSONAL = re.compile(
+    r"(?:이[가는를랑네]|이한테|이에게|한테|한테서|한테는|에게|에게서|께서?|보고)(?![가-힣])"
+)
+_STRONG_ADDRESS = re.compile(rf"(?:씨|언니|오빠|누나|형|쌤|선배)(?:{'이|가|는|은|를|을|한테|랑|이랑|도|네|야'})?(?![가-힣])")
+
+
+def _given_name(word: str) -> Judgement | None:
+    given, after = word[:2], word[2:]
+    if len(given) < 2 or word in _NOT_GIVEN:
+        return None
+    listed, ordinary = given in lexicon.given_names(), given in lexicon.ordinary_words()
+    if listed and not ordinary:
+        verb = given in lexicon.VERB_STEMS
+        if _is_honorific(after) or (not verb and (not after or _PLAIN_AFTER.match(after))):
+            return Judgement(0, 2)
+        if verb and re.match(r"(?:[가랑를야]|한테|에게)(?![가-힣])", after):
+            return Judgement(0, 2)
+    if listed and ordinary:
+        if _STRONG_ADDRESS.match(after) or _is_called(given, after):
+            return Judgement(0, 2)
+        return Judgement(0, 2, "honorific") if not after else None
+    if lexicon.may_be_given(given) and not ordinary and not listed:
+        if re.match(r"씨(?:가|는|를|한테|랑|도|네)?(?![가-힣])", after):
+            return Judgement(0, 2)
+        if _PERSONAL.match(after) or (after == "아" and lexicon.has_final(given)):
+            return Judgement(0, 2, "model")
+    return None
+
+
+def _is_called(given: str, after: str) -> bool:
+    """Whether an ordinary word is used as a name: 하늘아, 지원이가."""
+    if lexicon.has_final(given):
+        return after == "아" or bool(re.match(r"이(?:[가는를]|한테|에게|네)(?![가-힣])", after))
+    return bool(re.match(r"(?:한테|에게)(?:서|는|도)?(?![가-힣])", after))
+
+
+_NOT_GIVEN = frozenset("남의 나의 태양 정말 하도 영영 미안 수도 소재 진희들".split())
+
+
+def _family_name(word: str) -> Judgement | None:
+    """A family name with a title: 김과장님, 박쌤, 최씨."""
+    family, after = word[:1], word[1:]
+    if family not in _LONE_FAMILY and family not in "이오유":
+        return None
+    if any(word.startswith(known) for known in _NAMELESS):
+        return None
+    if not after and word in _LONE_FAMILY:
+        return Judgement(0, 1, "honorific")
+    if _TITLE.fullmatch(after) or (family in _LONE_FAMILY and _FAMILY_ADDRESS.fullmatch(after)):
+        return Judgement(0, 1)
+    return None

@@ -1,0 +1,182 @@
+"""Names in a conversation: those that the room's roster knows, and those of third persons.
+
+- A roster's name stands at the beginning of a word and is followed by nothing, particles, an honorific or a
+  vocative; what is a word too (하늘, さくら) counts only where somebody is called by it.
+- Spaced (철 수 야) and split (철 / 수야) names are read from the text without the gaps.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from . import japanese_lexicon as japanese
+from . import korean_lexicon as korean
+from .finding import Finding, merge_findings
+from .japanese_names import JapaneseNames
+from .japanese_rules import find_japanese
+from .korean_names import KoreanNames
+from .korean_rules import find_korean
+from .normalize import Conversation
+from .roster import Roster
+
+_JAPANESE = f"{japanese.KANJI}{japanese.HIRAGANA}{japanese.KATAKANA}"
+_HANGUL_BEFORE = re.compile(r"[가-힣]{1,8}$")
+_SPACED = re.compile(
+    r"(?<![가-힣])[가-힣](?:[ .·_*~\-/]{1,2}[가-힣]){1,9}(?![가-힣])"
+    rf"|(?<![{_JAPANESE}])[{_JAPANESE}](?:[ .・_*~\-/]{{1,2}}[{_JAPANESE}]){{1,9}}(?![{_JAPANESE}])"
+)
+_SPLIT = re.compile(
+    rf"(?:(?<=\n)|^)[가-힣{_JAPANESE}]{{1,4}}(?:\n[가-힣{_JAPANESE}]{{1,3}}(?=\n)){{0,4}}\n[가-힣{_JAPANESE}]{{1,10}}",
+    re.MULTILINE,
+)
+_GAP = re.compile(r"[ .·・_*~\-/\n]+")
+_LATIN_BEFORE = re.compile(r"[A-Za-zÀ-ÿ0-9@._\-]$")
+_LATIN_AFTER = re.compile(r"(?![A-Za-zÀ-ÿ0-9@]|[._\-][A-Za-z0-9])")
+_LATIN_CALLED = re.compile(r" ?(?:씨|님|야|형|누나|언니|오빠|さん|くん|ちゃん|様)")
+_LATIN_HONOURED = re.compile(
+    r"(?:(?<![A-Za-z])(?:Mr|Mrs|Ms|Dr)\.? )([A-Z][a-z]{1,15}(?: [A-Z][a-z]{1,15})?)"
+    r"|(?<![A-Za-z])([A-Z][a-z]{1,15}(?: [A-Z][a-z]{1,15})?)(?= ?(?:씨|님|형|누나|언니|오빠)(?![가-힣]{2}))"
+)
+_INTRODUCED = re.compile(
+    r"(?:이름은|이름이|성함은|성함이|본명은|본명이|예명은) ?(?:요 )?([가-힣]{2,4}?)(?=입니다|이에요|예요|이야|야|임|인데|이라고|라고|래|[ .!?,\n]|$)"
+    r"|(?:저는|나는|난|전) ([가-힣]{2,4}?)(?=이?라고 (?:해|합니다|하는|불러))"
+    rf"|(?:名前は|本名は|氏名は)([{_JAPANESE}]{{2,6}}?)(?=です|だよ|っていう|といいます|と言います|[。、\n ]|$)"
+    rf"|(?:私は|僕は|俺は)([{_JAPANESE}]{{2,6}}?)(?=といいます|と言います|と申します|っていいます|って言います)"
+)
+
+
+@dataclass(frozen=True)
+class NameModels:
+    """The name models, loaded.
+
+    Raises:
+        MissingExtraError: a package of the `data` extra is not installed.
+    """
+
+    korean: KoreanNames
+    japanese: JapaneseNames
+
+    @classmethod
+    def load(cls) -> NameModels:
+        """Load both; takes some seconds."""
+        return cls(KoreanNames(), JapaneseNames())
+
+
+def find_names(
+    conversation: Conversation, roster: Roster, models: NameModels | None = None
+) -> list[Finding]:
+    """Find names, without honorific and particle; ordered, no two overlap.
+
+    Args:
+        conversation: messages of one room.
+        roster: the names of the room; an empty one if nothing is known.
+        models: for third persons that rules alone do not see.
+    """
+    text = conversation.folded
+    spans = [*_of_roster(text, roster), *_without_gaps(text, roster), *_third_persons(text, models)]
+    return merge_findings(conversation.find("name", start, end) for start, end in spans)
+
+
+def _of_roster(text: str, roster: Roster) -> Iterator[tuple[int, int]]:
+    if roster.pattern is not None:
+        for match in roster.pattern.finditer(text):
+            start, end = match.span()
+            if match.group() in roster.titles or _stands_as_name(text, start, end, roster):
+                yield start, end
+    if roster.latin_pattern is not None:
+        for match in roster.latin_pattern.finditer(text):
+            start, end = match.span()
+            form = roster.latin_forms.get(match.group().lower())
+            inside = _LATIN_BEFORE.search(text[max(0, start - 1) : start])
+            if inside or not _LATIN_AFTER.match(text, end):
+                continue
+            if form is None or not form.is_word or _LATIN_CALLED.match(text, end):
+                yield start, end
+
+
+def _stands_as_name(text: str, start: int, end: int, roster: Roster) -> bool:
+    name = text[start:end]
+    form = roster.forms.get(name) or roster.forms.get(name.replace(" ", ""))
+    is_word = form is not None and form.is_word
+    if "가" <= name[-1] <= "힣":
+        return _stands_korean(text, start, end, is_word)
+    if not is_word and len(name) > 1:
+        return not _continues(text, start, end, name)
+    return bool(re.compile(rf" ?{japanese.HONORIFIC}").match(text, end))
+
+
+def _stands_korean(text: str, start: int, end: int, is_word: bool) -> bool:
+    name = text[start:end]
+    before = _HANGUL_BEFORE.search(text[max(0, start - 8) : start])
+    if before and not (before.group() in korean.surnames() or korean.BEFORE_NAME.fullmatch(before.group())):
+        return False
+    if is_word or len(name) == 1:
+        if before and before.group() not in korean.surnames():
+            return False
+        if korean.NEXT_HONORIFIC.match(text, end):
+            return len(name) > 1 or name in korean.surnames()
+        return _is_called(text, end, name)
+    if name in korean.VERB_STEMS:
+        return bool(korean.CALLED.match(text, end) or re.compile(r"[가를]?(?![가-힣])").match(text, end))
+    return bool(korean.AFTER_NAME.match(text, end) or korean.GLUED.match(text, end))
+
+
+def _is_called(text: str, end: int, name: str) -> bool:
+    match = korean.CALLED.match(text, end)
+    if match is None:
+        return False
+    after = match.group()
+    if after[0] in "아야":
+        # 보라야, 하늘아; but 솔 + 야 and 보라 + 아 are no vocatives.
+        return (after[0] == "아") == korean.has_final(name) and len(name) > 1 or (
+            after[0] == "아" and korean.has_final(name) and text[end - 2 : end - 1] in ("", "\n", " ", ",")
+            and name not in "살알돌남찾참담달말맑앉않많작막낫날닫받밟볶안좋잡깎높낮같싫맞녹"
+        )
+    return not (after[0] == "이" and not korean.has_final(name))
+
+
+def _continues(text: str, start: int, end: int, name: str) -> bool:
+    """Whether a Japanese name is a part of a longer word of its script."""
+    before, after = text[max(0, start - 1) : start], text[end : end + 1]
+    kanji, kana = f"[{japanese.KANJI}]", f"[{japanese.KATAKANA}]"
+    if re.match(kanji, name[0]) and re.match(kanji, before) and text[max(0, start - 2) : start] not in japanese.surnames():
+        return True
+    if re.match(kanji, name[-1]) and re.match(kanji, after):
+        return not japanese.AFTER_NAME.match(text, end)
+    if re.match(kana, name[0]):
+        return bool(re.match(kana, before) or re.match(kana, after))
+    if re.match(f"[{japanese.HIRAGANA}]", name[0]):
+        joined = re.match(f"[{japanese.HIRAGANA}]", before) and before not in "のとはがをにもで"
+        return bool(joined) or not (
+            japanese.AFTER_NAME.match(text, end) or not re.match(f"[{japanese.HIRAGANA}]", after)
+        )
+    return False
+
+
+def _without_gaps(text: str, roster: Roster) -> Iterator[tuple[int, int]]:
+    """Names of the roster in stretches of single syllables and in messages of a syllable or two."""
+    if roster.pattern is None:
+        return
+    for stretch in (*_SPACED.finditer(text), *_SPLIT.finditer(text)):
+        first = stretch.start()
+        places = [first + i for i, letter in enumerate(stretch.group()) if not _GAP.match(letter)]
+        joined = "".join(text[place] for place in places)
+        for match in roster.pattern.finditer(joined):
+            start, end = match.span()
+            if end - start < 2 or places[end - 1] - places[start] == end - 1 - start:
+                continue
+            if _stands_as_name(joined, start, end, roster):
+                yield places[start], places[end - 1] + 1
+
+
+def _third_persons(text: str, models: NameModels | None) -> Iterator[tuple[int, int]]:
+    yield from find_korean(text, models.korean.is_name if models else None)
+    yield from find_japanese(text, models.japanese.find if models else None)
+    for match in _LATIN_HONOURED.finditer(text):
+        yield match.span(match.lastindex or 0)
+    for match in _INTRODUCED.finditer(text):
+        name = match[match.lastindex or 0]
+        if name not in korean.ordinary_words() and name not in korean.roles():
+            yield match.span(match.lastindex or 0)

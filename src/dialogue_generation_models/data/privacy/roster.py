@@ -1,0 +1,304 @@
+"""Who is in a room: the names that an export itself tells, taken apart.
+
+- A sender's name may be a full name, a given name, a nickname, a role (엄마), a word (행복), or decorated with any of
+  `♥ [회사] 대리 (철이)`. Roles name nobody; words are names only where somebody is called by them.
+- The title of a room often lists its people; any other title is replaced as a whole.
+- A nickname made of a syllable of somebody's name (철이 for 철수) counts once it was called out twice.
+- Only names are kept, never a message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from re import Pattern
+
+from ..chats import Chat
+from . import japanese_lexicon as japanese
+from . import korean_lexicon as korean
+from .normalize import Conversation
+from .pseudonym_pools import is_pseudonym, split_pseudonym
+
+PLACEHOLDER = re.compile(r"<[A-Z_]{3,20}>")
+_LONGEST_NAME = 40
+_MOST_NICKNAMES = 500
+_LETTERS = r"A-Za-z가-힣" + japanese.KANJI + japanese.HIRAGANA + japanese.KATAKANA + "À-ÿ"
+_SEGMENT = re.compile(rf"[{_LETTERS}][{_LETTERS}'’ ]*")
+_SENDER_ENDS = re.compile(r" ?외 ?[0-9]+ ?명| ?님과 .*$|のトーク.*$|とのトーク.*$|[0-9]+ ?(?:명|人|people)")
+_CALLED_OUT = re.compile(
+    r"([가-힣]{2,3})[아야](?![가-힣])"
+    rf"|([{japanese.KANJI}{japanese.HIRAGANA}{japanese.KATAKANA}]{{1,5}}?)(?:ちゃん|くん|さん)"
+)
+_LATIN_FAMILY = frozenset(
+    "kim lee park choi jung jeong kang cho jo yoon yun jang lim im han oh seo shin kwon hwang ahn an song "
+    "yoo yu hong jeon ko go moon yang son bae baek heo nam sim noh ha".split()
+)
+_LATIN_WORDS = frozenset(
+    "user you me unknown none test guest admin member bot the and love happy sun moon sky star smile hope angel baby "
+    "honey king queen prince princess boss mom dad mama papa mother father brother sister friend family group room "
+    "chat kakaotalk line office team company school class a b c d e f g h i j k l m n o p q r s t u v w x y z".split()
+)
+
+
+_JAPANESE_ROLES = frozenset(
+    "母 父 兄 姉 妹 弟 祖母 祖父 ママ パパ お母さん お父さん お兄ちゃん お姉ちゃん おばあちゃん おじいちゃん ばあば じいじ 母さん 父さん 先生 先輩 "
+    "後輩 私 俺 僕 自分 あなた 友達 彼氏 彼女 旦那 嫁 妻 夫 娘 息子 家族 無名 名無し 匿名 店長 社長 部長 課長 管理人 管理者 不明 ユーザー ゲスト メンバー".split()
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way of writing somebody's name, and its parts; no parts: the title of the room."""
+
+    family: str = ""
+    given: str = ""
+    is_word: bool = False
+    """It is also a word: a name only where somebody is called by it."""
+
+
+@dataclass
+class Roster:
+    """The names of one room."""
+
+    number: int = 0
+    """Which room of the collection it is, from 0."""
+    forms: dict[str, Form] = field(default_factory=dict)
+    """Names as they may be written, without spaces; in the order in which they were met."""
+    speakers: dict[str, Form | None] = field(default_factory=dict)
+    """Sender → main name; None for a role or a letter, which stays."""
+    titles: set[str] = field(default_factory=set)
+
+    @cached_property
+    def pattern(self) -> Pattern[str] | None:
+        """Finds any form but Latin ones; None if there is none."""
+        return _any_of([form for form in self._surfaces if not form[0].isascii()])
+
+    @cached_property
+    def latin_pattern(self) -> Pattern[str] | None:
+        """Finds Latin forms, in any case; None if there is none."""
+        return _any_of([form for form in self._surfaces if form[0].isascii()], re.IGNORECASE)
+
+    @cached_property
+    def latin_forms(self) -> dict[str, Form]:
+        """Latin forms in small letters."""
+        return {text.lower(): form for text, form in self.forms.items() if text.isascii()}
+
+    @property
+    def _surfaces(self) -> Iterator[str]:
+        for text, form in self.forms.items():
+            yield text
+            if form.family and form.given and not text.isascii():
+                yield f"{form.family} {form.given}"
+        yield from (title for title in self.titles if title)
+
+    def add_sender(self, name: str) -> None:
+        """Learn the names in a sender's name."""
+        if name in self.speakers:
+            return
+        forms = list(split_sender(name))
+        self.speakers[name] = forms[0] if forms else None
+        for form in forms:
+            self.add(form)
+
+    def add(self, form: Form) -> None:
+        """Learn the ways of writing one name."""
+        if form.family.isascii() and form.family:
+            self.forms.setdefault(f"{form.given} {form.family}", form)
+            self.forms.setdefault(f"{form.family} {form.given}", form)
+            self.forms.setdefault(form.given, Form("", form.given))
+            return
+        whole = (form.family + form.given).replace(" ", "")
+        if whole:
+            self.forms.setdefault(whole, form)
+        if form.family and len(form.given) >= 2:
+            word = form.given in korean.ordinary_words() or form.given in japanese.ordinary_words()
+            self.forms.setdefault(form.given, Form("", form.given, word))
+        if form.family and (form.family in japanese.surnames() and len(form.family) > 1):
+            self.forms.setdefault(
+                form.family, Form(form.family, "", form.family in japanese.PLACES)
+            )
+
+    def add_title(self, title: str) -> None:
+        """Learn the names in a room's title, or the title itself."""
+        if title in self.titles or title in self.speakers:
+            return
+        plain = _SENDER_ENDS.sub("", PLACEHOLDER.sub("", title)).strip()
+        pieces = [piece.strip() for piece in re.split(r"[,、&/·]", plain) if piece.strip()]
+        forms = [list(split_sender(piece)) for piece in pieces]
+        known = [piece in self.speakers or _is_sure(found) for piece, found in zip(pieces, forms, strict=True)]
+        alone = len(pieces) == 1 and " " not in plain and len(plain) <= 6
+        for piece_forms, is_known in zip(forms, known, strict=True):
+            if is_known or alone:
+                for form in piece_forms:
+                    self.add(form)
+        if not all(known) and not alone and len(re.findall(rf"[{_LETTERS}]", plain)) >= 4:
+            self.titles.add(title)
+
+
+def collect_rosters(chats: Iterable[Chat]) -> dict[str, Roster]:
+    """Return the names of each room by its id. Keeps names only, whatever the length of the chats."""
+    rosters: dict[str, Roster] = {}
+    called: dict[str, Counter[str]] = {}
+    for chat in chats:
+        roster = rosters.setdefault(chat.id, Roster(len(rosters)))
+        counts = called.setdefault(chat.id, Counter())
+        for message in chat.messages:
+            if message.speaker not in roster.speakers:
+                roster.add_sender(message.speaker)
+            found = _CALLED_OUT.match(message.text)
+            if found:
+                name = found[1] or found[2]
+                if name in counts or len(counts) < _MOST_NICKNAMES:
+                    counts[name] += 1
+        roster.add_title(chat.title)
+    for room, roster in rosters.items():
+        for name, count in called.pop(room).items():
+            if count >= 2 and _is_nickname(name, roster):
+                roster.add(Form("", name))
+    return rosters
+
+
+def split_sender(name: str) -> Iterator[Form]:
+    """Yield the names in a sender's name, the main one first; nothing for a role."""
+    text = Conversation.from_texts([PLACEHOLDER.sub(" ", name)]).folded
+    if text.strip() in korean.roles() or text.strip() in japanese.ordinary_words() & _JAPANESE_ROLES:
+        return
+    segments = [s.strip() for s in _SEGMENT.findall(text) if s.strip()]
+    found = [form for segment in segments for form in _split_segment(segment[:_LONGEST_NAME])]
+    sure = [form for form in found if _is_sure([form])]
+    aside = set(re.findall(r"[(（]([^()（）]{1,20})[)）]", text))
+    for form in found:
+        if not sure or form in sure:
+            yield form
+        elif form.given in aside:
+            yield Form("", form.given, True)
+
+
+def _split_segment(segment: str) -> Iterator[Form]:
+    if segment[0].isascii() or segment[0] in "ÀÉÖÜ":
+        yield from _split_latin(segment)
+    elif "가" <= segment[0] <= "힣":
+        yield from _split_korean(segment)
+    else:
+        yield from _split_japanese(segment)
+
+
+def _split_korean(segment: str) -> Iterator[Form]:
+    words = [w for w in (_without_title(word) for word in segment.split()) if w]
+    names = [form for form in map(_korean_name, words) if form]
+    sure = [form for form in names if _is_sure([form])]
+    if sure:
+        yield from sure
+    elif len(words) == 2 and words[0] in korean.surnames() and len(words[1]) == 2:
+        yield Form(words[0], words[1])
+    elif len(words) > 1:
+        yield Form("", " ".join(words), all(w in korean.ordinary_words() for w in words))
+    else:
+        yield from names
+
+
+def _without_title(word: str) -> str:
+    """The name before a title: 이 of 이대리님; nothing of a word that is a title or a role."""
+    if word in korean.roles() or re.fullmatch(korean.HONORIFIC, word):
+        return ""
+    match = re.fullmatch(rf"([가-힣]{{1,4}}?){korean.HONORIFIC}", word)
+    if match is None or (len(match[1]) == 1 and match[1] not in korean.surnames()):
+        return word
+    return match[1]
+
+
+def _korean_name(word: str) -> Form | None:
+    if len(word) == 1:
+        return Form(word, "", True) if word in korean.surnames() else Form("", word, True)
+    known = split_pseudonym(word)
+    if known:
+        return Form(*known)
+    if word[-1] in "이야아" and len(word) == 3 and word[:2] in korean.given_names():
+        word = word[:2]
+    split = korean.split_full_name(word)
+    if split and len(word) >= 3 and word not in korean.ordinary_words():
+        family, given = split
+        if len(family) == 2 or given in korean.given_names() or korean.may_be_given(given):
+            return Form(family, given)
+    if word in korean.roles():
+        return None
+    return Form("", word, word in korean.ordinary_words())
+
+
+def _split_japanese(segment: str) -> Iterator[Form]:
+    words = [re.sub(rf"{japanese.HONORIFIC}$", "", w) or w for w in segment.split()]
+    if len(words) == 2 and all(len(word) <= 5 for word in words):
+        yield Form(words[0], words[1])
+        return
+    for word in words:
+        split = split_pseudonym(word)
+        split = split or japanese.split_full_name(word) if split or re.fullmatch(f"[{japanese.KANJI}]+", word) else None
+        if word in japanese.ordinary_words():
+            yield Form("", word, True)
+        elif split:
+            yield Form(*split)
+        elif re.fullmatch(f"[{japanese.KANJI}]{{4}}", word):
+            yield Form(word[:2], word[2:])
+        elif word in japanese.surnames():
+            yield Form(word, "", word in japanese.PLACES)
+        else:
+            yield Form("", word, len(word) == 1)
+
+
+def _split_latin(segment: str) -> Iterator[Form]:
+    words = [word.strip("'’") for word in segment.split()]
+    words = [word for word in words if len(word) > 1]
+    plain = [word for word in words if word.lower() not in _LATIN_WORDS]
+    if len(words) in (2, 3) and plain == words:
+        family = next((w for w in (words[-1], words[0]) if w.lower() in _LATIN_FAMILY), "")
+        rest = [word for word in words if word != family]
+        if family or is_pseudonym(words[0]):
+            yield Form(family or words[0], rest[0] if family else words[1])
+            return
+    yield from (Form("", word) for word in plain)
+
+
+def _is_sure(forms: list[Form]) -> bool:
+    """Whether the names are known or have the shape of a full name."""
+    return any(
+        (form.family and form.given)
+        or form.given in korean.given_names()
+        or form.given in japanese.given_names()
+        or form.family in japanese.surnames()
+        for form in forms
+    )
+
+
+def _is_nickname(name: str, roster: Roster) -> bool:
+    if name in roster.forms or name in korean.ordinary_words() or name in korean.roles():
+        return False
+    if name in korean.given_names() or name in japanese.given_names():
+        return True
+    syllables = {s for form in roster.forms.values() for s in form.given if "가" <= s <= "힣"}
+    return len(name) == 2 and name[1] == "이" and name[0] in syllables
+
+
+def _any_of(words: list[str], flags: int = 0) -> Pattern[str] | None:
+    """A pattern that finds the longest of many words in one look at each place."""
+    trie: dict[str, dict[str, object]] = {}
+    for word in words:
+        node = trie
+        for letter in word[:_LONGEST_NAME]:
+            node = node.setdefault(letter, {})  # type: ignore[assignment]
+        node[""] = {}
+    return re.compile(_trie_source(trie), flags) if trie else None
+
+
+def _trie_source(node: dict[str, dict[str, object]]) -> str:
+    branches = [
+        re.escape(letter) + _trie_source(child)  # type: ignore[arg-type]
+        for letter, child in sorted(node.items())
+        if letter
+    ]
+    if not branches:
+        return ""
+    joined = f"(?:{'|'.join(branches)})"
+    return f"{joined}?" if "" in node else joined
