@@ -53,7 +53,9 @@ def scrub(
     ] = True,
     keep: Annotated[
         list[str] | None,
-        typer.Option("--keep", metavar="KIND", help="Leave this kind, such as url; may be repeated."),
+        typer.Option(
+            "--keep", metavar="KIND", help="Leave this kind, such as url; may be repeated."
+        ),
     ] = None,
     is_json: Annotated[
         bool, typer.Option("--json", help="Print the counts as JSON on standard output.")
@@ -142,7 +144,9 @@ def _updated(record: dict[str, Any], edited: Edited) -> dict[str, Any]:
     ]
     changes: dict[str, Any] = {field: entries}
     if field == "messages" and speaker == "speaker":
-        changes.update((k, v) for k, v in (("id", edited.id), ("title", edited.title)) if record.get(k))
+        changes.update(
+            (k, v) for k, v in (("id", edited.id), ("title", edited.title)) if record.get(k)
+        )
     return {**record, **changes}
 
 

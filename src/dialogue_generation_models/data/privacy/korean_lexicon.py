@@ -100,12 +100,10 @@ GLUED = re.compile(
 """Words that chats write without a space after a name."""
 CALLED = re.compile(
     rf"(?:씨|언니|오빠|누나|형|쌤|선배|후배|님)(?:{_PARTICLES}){{0,2}}(?![가-힣])"
-    r"|(?:[아야]|이[가는를도만네]|이한테|이에게|이랑|이가요|이꺼|한테|한테서|한테는|한테도|에게|에게서|께서?|랑|랑은|랑도)(?![가-힣])"
+    r"|(?:[아야]|이[가는를도만]|이한테|이에게|이랑|이가요|이꺼|한테|한테서|한테는|한테도|에게|에게서|께서?|랑|랑은|랑도)(?![가-힣])"
 )
 """What follows a person's name and hardly another word: honorifics, vocatives, to and from a person."""
-NEXT_HONORIFIC = re.compile(
-    rf" (?:씨|님|군|양|{TITLE}|{KIN})(?:{_PARTICLES}){{0,2}}(?![가-힣])"
-)
+NEXT_HONORIFIC = re.compile(rf" (?:씨|님|군|양|{TITLE}|{KIN})(?:{_PARTICLES}){{0,2}}(?![가-힣])")
 BEFORE_NAME = re.compile(
     r"(?:우리|울|내|내친구|친구|야|아|어|근데|그럼|그래서|오늘|지금|역시|아니|혹시|저기|얘들아|그리고|글고|안녕|나는|난|저는|전|이름은|나|저)?"
 )

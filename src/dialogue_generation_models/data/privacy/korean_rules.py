@@ -6,38 +6,37 @@ A word is judged alone, so its judgement is remembered: a chat's words repeat.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from . import korean_lexicon as lexicon
 
-WORD = re.compile(r"(?<![가-힣])[가-힣]{1,14}(?![가-힣])")
-_HONORIFIC_END = re.compile(rf"{lexicon.HONORIFIC}(?:이?[가-힣]{{0,4}})?")
+_RUN = re.compile(r"[가-힣]+")
+_LONGEST_WORD = 14
 _NO_NAMES = frozenset(
-    "선생님 이용자 신청자 구독자 유치원 어제도 소비자 유권자 장애인 주인공 이모부 고모부 조교수 부교수 정교수 하숙생 강아지 오징어 "
+    "연예인 하소연 동아리 배신자 인명선 지지율 정동진 하나로 독고다이 사공이 선생님 이용자 신청자 구독자 유치원 어제도 소비자 유권자 장애인 주인공 이모부 고모부 조교수 부교수 정교수 하숙생 강아지 오징어 "
     "우선주 이번주 다음주 여자친구 남자친구 강원도 경기도 제주도 전라도 경상도 충청도 이태원 여의도 신도림 인사동 우주선 조선시대 "
     "주민센터 노원구 하남시 성남시 안양시 여주시 원주시 전주시 한강로 신사동 양재동 신림동 이수역 고속도로 인천시 서인도 진주시 "
     "이상형 이상한 이유도 기지국 문화재 기자재 하수도 상수도 지하철 고기집 이동수 전자기 원자재 인수인계 소수민 한국인 이기주의 조수석".split()
 )
-_TOPIC_WORDS = frozenset(
-    "고정 안정 설정 조정 인정 이하 유지 고지 전하 강하 주정 여정 한정 우정 변하 감정 문정 공정 선정 원하 이지 정지 양지 금지 방지 "
-    "성지 토지 기지 복지 한지 반지 소지 구하 백지 가지 하지 추정 여지 표정 위하 정하 전지".split()
-)
-"""Words that 은 turns into what looks like a full name: 고정은, 이하은."""
+_ENDINGS_TOO = "은나인진하자선아도로율예이라지원"
+"""Second syllables of given names that are particles, too: 고정은, 이유나, 고민하고."""
 _LONE_FAMILY = frozenset("김박최정강조윤장임한서신권황안송류홍문배백허남심노곽성주양손전고")
 _DETERMINERS = frozenset("이한전주모여우하오나어국여지문양차현원")
-_TITLE = re.compile(rf"{lexicon.TITLE}(?:이|은|는|가|을|를|한테|께|께서|랑|이랑|도|의|께도|만|하고|과|와|이야|인데)?")
+_TITLE = re.compile(
+    rf"{lexicon.TITLE}(?:이|은|는|가|을|를|한테|께|께서|랑|이랑|도|의|께도|만|하고|과|와|이야|인데)?"
+)
 _FAMILY_ADDRESS = re.compile(r"씨(?:가|는|를|한테|랑|도|네|아저씨|아줌마)?")
 _NAMELESS = frozenset(
-    "이사장 이대표 박사님 이사님 조교님 강사님 주임님 원장님 전무님 이사 박사 강사 조교 전무 노선생 고교수 고대리 차대표 주대표 "
+    "주차장 조수석 고소장 정원사 한고모 장기자 이사장 이대표 박사님 이사님 조교님 강사님 주임님 원장님 전무님 이사 박사 강사 조교 전무 노선생 고교수 고대리 차대표 주대표 "
     "정이사 조기사 현대표 전대표 신기사 유기사 전회장 전대리 한작가 한기자 현회장 전팀장 전사장 구대표 전교수 정교수 조교수 우대리 "
     "장기사 전부장 전과장 전실장 인대표 전프로 현프로 한프로 주기자 원작가 전원장 현기사 전이사 방사장 공기사 명강사 명작가 명배우 "
     "명감독 명교수 전기사 차기사 국대표 한대표 이기사 이교수 이작가 이기자 이감독 이강사 조팀장 부팀장 부사장 부회장 부반장 전반장".split()
 )
 
 
-_CERTAINTY = {"": 0, "honorific": 1, "model": 2}
+_CERTAINTY = {"": 0, "honorific": 1, "doubt": 2, "model": 3}
 
 
 class Judgement(NamedTuple):
@@ -46,27 +45,65 @@ class Judgement(NamedTuple):
     start: int
     end: int
     needs: str = ""
-    """`honorific`: a name only if an honorific is the next word; `model`: if the name model says so."""
+    """`honorific`: only if one is the next word; `model`: if the name model says so; `doubt`: unless it
+    says that the word is another one."""
 
 
-def find_korean(text: str, ask_model: Callable[[str, str], bool] | None) -> Iterator[tuple[int, int]]:
+class KoreanModel(Protocol):
+    """What the rules ask a name model."""
+
+    def read(self, words: Iterable[str]) -> None:
+        """Look at words before they are asked about."""
+
+    def is_name(self, word: str, name: str) -> bool:
+        """Whether the beginning of a word is a proper noun."""
+
+    def is_inflected(self, word: str) -> bool:
+        """Whether a word is another one with particles or endings."""
+
+
+def find_korean(text: str, model: KoreanModel | None) -> Iterator[tuple[int, int]]:
     """Yield the places of names.
 
     Args:
         text: a folded conversation.
-        ask_model: whether a name model takes a name in a word for one; None without a model.
+        model: is asked about what the rules are not sure of; None takes sure ones only.
     """
-    for match in WORD.finditer(text):
-        judgement = judge(match.group())
-        if judgement is None:
+    words = dict.fromkeys(_RUN.findall(text))
+    judged = [(word, j) for word in words if len(word) <= _LONGEST_WORD and (j := judge(word))]
+    if model is not None:
+        model.read(word for word, judgement in judged if judgement.needs in ("model", "doubt"))
+    for word, judgement in judged:
+        if not _agrees(model, word, judgement):
             continue
-        start, end, needs = judgement
-        if needs == "honorific" and not lexicon.NEXT_HONORIFIC.match(text, match.end()):
-            continue
-        word = match.group()
-        if needs == "model" and (ask_model is None or not ask_model(word, word[start:end])):
-            continue
-        yield match.start() + start, match.start() + end
+        for at in _places(text, word):
+            if judgement.needs == "honorific" and not lexicon.NEXT_HONORIFIC.match(
+                text, at + len(word)
+            ):
+                continue
+            yield at + judgement.start, at + judgement.end
+
+
+def _agrees(model: KoreanModel | None, word: str, judgement: Judgement) -> bool:
+    if judgement.needs == "model":
+        return model is not None and model.is_name(word, word[judgement.start : judgement.end])
+    if judgement.needs == "doubt":
+        return model is not None and not model.is_inflected(word)
+    return True
+
+
+def _places(text: str, word: str) -> Iterator[int]:
+    """Where a word stands by itself."""
+    at = text.find(word)
+    while at >= 0:
+        end = at + len(word)
+        if not _is_hangul(text[at - 1 : at] if at else "") and not _is_hangul(text[end : end + 1]):
+            yield at
+        at = text.find(word, end)
+
+
+def _is_hangul(letter: str) -> bool:
+    return "가" <= letter <= "힣"
 
 
 @lru_cache(maxsize=1 << 17)
@@ -96,12 +133,13 @@ def _full_name(word: str) -> Judgement | None:
     listed = given in lexicon.given_names()
     if not listed and not lexicon.may_be_given(given):
         return None
-    if _is_honorific(after) and (listed or family not in _DETERMINERS):
+    if _is_honorific(after) and (listed or family in _LONE_FAMILY):
         return Judgement(0, end)
     if long and lexicon.AFTER_NAME.match(after):
         return Judgement(0, end)
-    if listed and _is_plain_end(word, family, given, after):
-        return Judgement(0, end)
+    if listed and _is_plain_end(family, given, after):
+        doubtful = given[1] in _ENDINGS_TOO and (not after or given[1] == "하")
+        return Judgement(0, end, "doubt" if doubtful else "")
     if not after:
         return Judgement(0, end, "honorific" if listed or given[1] in "도구동로리주산" else "model")
     if lexicon.AFTER_NAME.match(after) and given[1] not in "도구동로리주산" and not listed:
@@ -109,13 +147,13 @@ def _full_name(word: str) -> Judgement | None:
     return None
 
 
-def _is_plain_end(word: str, family: str, given: str, after: str) -> bool:
+def _is_plain_end(family: str, given: str, after: str) -> bool:
     """Whether a family name and a frequent given name are followed by nothing or by particles."""
     if not lexicon.AFTER_NAME.match(after):
         return False
     if given in lexicon.ordinary_words() and (family in _DETERMINERS or not after):
         return bool(lexicon.CALLED.match(after)) and family not in _DETERMINERS
-    return not (word[:3].endswith("은") and word[:2] in _TOPIC_WORDS)
+    return True
 
 
 def _is_honorific(after: str) -> bool:
@@ -131,7 +169,9 @@ _PLAIN_AFTER = re.compile(
 _PERSONAL = re.compile(
     r"(?:이[가는를랑네]|이한테|이에게|한테|한테서|한테는|에게|에게서|께서?|보고)(?![가-힣])"
 )
-_STRONG_ADDRESS = re.compile(rf"(?:씨|언니|오빠|누나|형|쌤|선배)(?:{'이|가|는|은|를|을|한테|랑|이랑|도|네|야'})?(?![가-힣])")
+_STRONG_ADDRESS = re.compile(
+    rf"(?:씨|언니|오빠|누나|형|쌤|선배)(?:{'이|가|는|은|를|을|한테|랑|이랑|도|네|야'})?(?![가-힣])"
+)
 
 
 def _given_name(word: str) -> Judgement | None:
@@ -160,11 +200,13 @@ def _given_name(word: str) -> Judgement | None:
 def _is_called(given: str, after: str) -> bool:
     """Whether an ordinary word is used as a name: 하늘아, 지원이가."""
     if lexicon.has_final(given):
-        return after == "아" or bool(re.match(r"이(?:[가는를]|한테|에게|네)(?![가-힣])", after))
+        return after == "아" or bool(re.match(r"이(?:[가는를]|한테|에게)(?![가-힣])", after))
     return bool(re.match(r"(?:한테|에게)(?:서|는|도)?(?![가-힣])", after))
 
 
-_NOT_GIVEN = frozenset("남의 나의 태양 정말 하도 영영 미안 수도 소재 진희들".split())
+_NOT_GIVEN = frozenset(
+    "제수씨 형수씨 매형씨 남의 나의 태양 정말 하도 영영 미안 수도 소재 진희들".split()
+)
 
 
 def _family_name(word: str) -> Judgement | None:

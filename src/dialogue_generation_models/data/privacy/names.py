@@ -22,28 +22,38 @@ from .normalize import Conversation
 from .roster import Roster
 
 _JAPANESE = f"{japanese.KANJI}{japanese.HIRAGANA}{japanese.KATAKANA}"
+_HANGUL = re.compile("[가-힣]")
+_KANA_OR_KANJI = re.compile(f"[{_JAPANESE}]")
 _HANGUL_BEFORE = re.compile(r"[가-힣]{1,8}$")
+_LETTER = f"[가-힣{_JAPANESE}]"
 _SPACED = re.compile(
-    r"(?<![가-힣])[가-힣](?:[ .·_*~\-/]{1,2}[가-힣]){1,9}(?![가-힣])"
-    rf"|(?<![{_JAPANESE}])[{_JAPANESE}](?:[ .・_*~\-/]{{1,2}}[{_JAPANESE}]){{1,9}}(?![{_JAPANESE}])"
+    rf"{_LETTER}[ .·・_*~\-/](?<!{_LETTER}{{2}}.)(?:[ .·・_*~\-/]?{_LETTER}[ .·・_*~\-/]){{0,8}}{_LETTER}(?!{_LETTER})"
 )
-_SPLIT = re.compile(
-    rf"(?:(?<=\n)|^)[가-힣{_JAPANESE}]{{1,4}}(?:\n[가-힣{_JAPANESE}]{{1,3}}(?=\n)){{0,4}}\n[가-힣{_JAPANESE}]{{1,10}}",
-    re.MULTILINE,
-)
+"""Letters that each stand alone."""
+_SPLIT = re.compile(rf"\n{_LETTER}{{1,4}}(?:\n{_LETTER}{{1,3}}(?=\n)){{0,4}}\n{_LETTER}{{1,10}}")
+"""Messages of a few letters, and the word after them."""
 _GAP = re.compile(r"[ .·・_*~\-/\n]+")
 _LATIN_BEFORE = re.compile(r"[A-Za-zÀ-ÿ0-9@._\-]$")
 _LATIN_AFTER = re.compile(r"(?![A-Za-zÀ-ÿ0-9@]|[._\-][A-Za-z0-9])")
 _LATIN_CALLED = re.compile(r" ?(?:씨|님|야|형|누나|언니|오빠|さん|くん|ちゃん|様)")
 _LATIN_HONOURED = re.compile(
-    r"(?:(?<![A-Za-z])(?:Mr|Mrs|Ms|Dr)\.? )([A-Z][a-z]{1,15}(?: [A-Z][a-z]{1,15})?)"
-    r"|(?<![A-Za-z])([A-Z][a-z]{1,15}(?: [A-Z][a-z]{1,15})?)(?= ?(?:씨|님|형|누나|언니|오빠)(?![가-힣]{2}))"
+    r"[A-Z](?<![A-Za-z].)[a-z]{1,15}(?: [A-Z][a-z]{1,15})?(?= ?(?:씨|님|형|누나|언니|오빠)(?![가-힣]{2}))"
 )
-_INTRODUCED = re.compile(
-    r"(?:이름은|이름이|성함은|성함이|본명은|본명이|예명은) ?(?:요 )?([가-힣]{2,4}?)(?=입니다|이에요|예요|이야|야|임|인데|이라고|라고|래|[ .!?,\n]|$)"
-    r"|(?:저는|나는|난|전) ([가-힣]{2,4}?)(?=이?라고 (?:해|합니다|하는|불러))"
-    rf"|(?:名前は|本名は|氏名は)([{_JAPANESE}]{{2,6}}?)(?=です|だよ|っていう|といいます|と言います|[。、\n ]|$)"
-    rf"|(?:私は|僕は|俺は)([{_JAPANESE}]{{2,6}}?)(?=といいます|と言います|と申します|っていいます|って言います)"
+_LATIN_TITLED = re.compile(r"M(?:r|rs|s)\.? ([A-Z][a-z]{1,15}(?: [A-Z][a-z]{1,15})?)")
+_INTRODUCED = (
+    re.compile(
+        r"이름[은이] ?(?:요 )?([가-힣]{2,4}?)(?=입니다|이에요|예요|이야|야|임|인데|이라고|라고|래|[ .!?,\n]|$)"
+    ),
+    re.compile(
+        r"(?:본명|성함|예명)[은이] ?([가-힣]{2,4}?)(?=입니다|이에요|예요|이야|야|임|이라고|라고|래|[ .!?,\n]|$)"
+    ),
+    re.compile(r"(?:[저나]는|난) ([가-힣]{2,4}?)(?=이?라고 (?:해|합니다|불러))"),
+    re.compile(
+        rf"名前は([{_JAPANESE}]{{2,6}}?)(?=です|だよ|っていう|といいます|と言います|[。、\n ]|$)"
+    ),
+    re.compile(
+        rf"[私僕俺]は([{_JAPANESE}]{{2,6}}?)(?=といいます|と言います|と申します|っていいます|って言います)"
+    ),
 )
 
 
@@ -110,7 +120,9 @@ def _stands_as_name(text: str, start: int, end: int, roster: Roster) -> bool:
 def _stands_korean(text: str, start: int, end: int, is_word: bool) -> bool:
     name = text[start:end]
     before = _HANGUL_BEFORE.search(text[max(0, start - 8) : start])
-    if before and not (before.group() in korean.surnames() or korean.BEFORE_NAME.fullmatch(before.group())):
+    if before and not (
+        before.group() in korean.surnames() or korean.BEFORE_NAME.fullmatch(before.group())
+    ):
         return False
     if is_word or len(name) == 1:
         if before and before.group() not in korean.surnames():
@@ -119,7 +131,9 @@ def _stands_korean(text: str, start: int, end: int, is_word: bool) -> bool:
             return len(name) > 1 or name in korean.surnames()
         return _is_called(text, end, name)
     if name in korean.VERB_STEMS:
-        return bool(korean.CALLED.match(text, end) or re.compile(r"[가를]?(?![가-힣])").match(text, end))
+        return bool(
+            korean.CALLED.match(text, end) or re.compile(r"[가를]?(?![가-힣])").match(text, end)
+        )
     return bool(korean.AFTER_NAME.match(text, end) or korean.GLUED.match(text, end))
 
 
@@ -130,9 +144,15 @@ def _is_called(text: str, end: int, name: str) -> bool:
     after = match.group()
     if after[0] in "아야":
         # 보라야, 하늘아; but 솔 + 야 and 보라 + 아 are no vocatives.
-        return (after[0] == "아") == korean.has_final(name) and len(name) > 1 or (
-            after[0] == "아" and korean.has_final(name) and text[end - 2 : end - 1] in ("", "\n", " ", ",")
-            and name not in "살알돌남찾참담달말맑앉않많작막낫날닫받밟볶안좋잡깎높낮같싫맞녹"
+        return (
+            (after[0] == "아") == korean.has_final(name)
+            and len(name) > 1
+            or (
+                after[0] == "아"
+                and korean.has_final(name)
+                and text[end - 2 : end - 1] in ("", "\n", " ", ",")
+                and name not in "살알돌남찾참담달말맑앉않많작막낫날닫받밟볶안좋잡깎높낮같싫맞녹"
+            )
         )
     return not (after[0] == "이" and not korean.has_final(name))
 
@@ -141,7 +161,11 @@ def _continues(text: str, start: int, end: int, name: str) -> bool:
     """Whether a Japanese name is a part of a longer word of its script."""
     before, after = text[max(0, start - 1) : start], text[end : end + 1]
     kanji, kana = f"[{japanese.KANJI}]", f"[{japanese.KATAKANA}]"
-    if re.match(kanji, name[0]) and re.match(kanji, before) and text[max(0, start - 2) : start] not in japanese.surnames():
+    if (
+        re.match(kanji, name[0])
+        and re.match(kanji, before)
+        and text[max(0, start - 2) : start] not in japanese.surnames()
+    ):
         return True
     if re.match(kanji, name[-1]) and re.match(kanji, after):
         return not japanese.AFTER_NAME.match(text, end)
@@ -159,8 +183,9 @@ def _without_gaps(text: str, roster: Roster) -> Iterator[tuple[int, int]]:
     """Names of the roster in stretches of single syllables and in messages of a syllable or two."""
     if roster.pattern is None:
         return
-    for stretch in (*_SPACED.finditer(text), *_SPLIT.finditer(text)):
-        first = stretch.start()
+    led = f"\n{text}"
+    for stretch in (*_SPACED.finditer(led), *_SPLIT.finditer(led)):
+        first = stretch.start() - 1
         places = [first + i for i, letter in enumerate(stretch.group()) if not _GAP.match(letter)]
         joined = "".join(text[place] for place in places)
         for match in roster.pattern.finditer(joined):
@@ -172,11 +197,31 @@ def _without_gaps(text: str, roster: Roster) -> Iterator[tuple[int, int]]:
 
 
 def _third_persons(text: str, models: NameModels | None) -> Iterator[tuple[int, int]]:
-    yield from find_korean(text, models.korean.is_name if models else None)
-    yield from find_japanese(text, models.japanese.find if models else None)
+    if _HANGUL.search(text):
+        yield from find_korean(text, models.korean if models else None)
+    if _KANA_OR_KANJI.search(text):
+        yield from find_japanese(text, models.japanese if models else None)
     for match in _LATIN_HONOURED.finditer(text):
-        yield match.span(match.lastindex or 0)
-    for match in _INTRODUCED.finditer(text):
-        name = match[match.lastindex or 0]
-        if name not in korean.ordinary_words() and name not in korean.roles():
-            yield match.span(match.lastindex or 0)
+        yield match.span()
+    for match in _LATIN_TITLED.finditer(text):
+        yield match.span(1)
+    for pattern in _INTRODUCED:
+        for match in pattern.finditer(text):
+            if _may_be_name(match[1], models):
+                yield match.span(1)
+
+
+def _may_be_name(word: str, models: NameModels | None) -> bool:
+    """Whether a word that is said to be a name looks like a person's."""
+    if "가" <= word[0] <= "힣":
+        split = korean.split_full_name(word)
+        given = split[1] if split and len(word) > 2 else word
+        if given in korean.given_names():
+            return True
+        return (
+            models is not None and korean.may_be_given(given) and models.korean.is_name(word, word)
+        )
+    known = word in japanese.surnames() or word in japanese.given_names()
+    if known or japanese.split_full_name(word):
+        return True
+    return models is not None and models.japanese.find(word)[-1:] == ((0, len(word), "name"),)

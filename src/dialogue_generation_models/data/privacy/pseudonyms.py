@@ -23,7 +23,9 @@ class Pseudonyms:
     def __init__(self, roster: Roster) -> None:
         self._roster = roster
         self._given: dict[tuple[str, str], str] = {}
-        real = {part.lower() for form in roster.forms.values() for part in (form.family, form.given)}
+        real = {
+            part.lower() for form in roster.forms.values() for part in (form.family, form.given)
+        }
         self._used = {part for part in real if is_pseudonym(part)}
         self._speakers: dict[str, str] = {}
         for form in roster.forms.values():
@@ -36,7 +38,9 @@ class Pseudonyms:
             base = name if form is None else self._write(form)
             written = base
             if form is not None:
-                written = next(w for n in count(1) if (w := base if n == 1 else f"{base} {n}") not in taken)
+                written = next(
+                    w for n in count(1) if (w := base if n == 1 else f"{base} {n}") not in taken
+                )
             taken.add(written)
             self._speakers[name] = written
 
@@ -46,12 +50,16 @@ class Pseudonyms:
 
     def replace(self, found: str) -> str:
         """Return what stands for a name as it was found in a text."""
-        compact = re.sub(rf"[^A-Za-zÀ-ÿ가-힣{japanese.KANJI}{japanese.HIRAGANA}{japanese.KATAKANA} ]", "", found)
+        compact = re.sub(
+            rf"[^A-Za-zÀ-ÿ가-힣{japanese.KANJI}{japanese.HIRAGANA}{japanese.KATAKANA} ]", "", found
+        )
         if compact in self._roster.titles or found in self._roster.titles:
             return "<ROOM>"
         whole = compact.replace(" ", "")
         forms, latin = self._roster.forms, self._roster.latin_forms
-        form = forms.get(compact) or forms.get(whole) or latin.get(compact.lower()) or _split(compact)
+        form = (
+            forms.get(compact) or forms.get(whole) or latin.get(compact.lower()) or _split(compact)
+        )
         between = " " if " " in compact.strip() and form.family and form.given else ""
         return self._write(form, between)
 
@@ -70,7 +78,9 @@ class Pseudonyms:
             self._given[key] = self._choose(_pool(part, name))
         chosen = self._given[key]
         if name.isascii():
-            return chosen.upper() if name.isupper() else chosen.lower() if name.islower() else chosen
+            return (
+                chosen.upper() if name.isupper() else chosen.lower() if name.islower() else chosen
+            )
         return chosen
 
     def _choose(self, pool: tuple[str, ...]) -> str:

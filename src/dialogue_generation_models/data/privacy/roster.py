@@ -27,7 +27,9 @@ _LONGEST_NAME = 40
 _MOST_NICKNAMES = 500
 _LETTERS = r"A-Za-z가-힣" + japanese.KANJI + japanese.HIRAGANA + japanese.KATAKANA + "À-ÿ"
 _SEGMENT = re.compile(rf"[{_LETTERS}][{_LETTERS}'’ ]*")
-_SENDER_ENDS = re.compile(r" ?외 ?[0-9]+ ?명| ?님과 .*$|のトーク.*$|とのトーク.*$|[0-9]+ ?(?:명|人|people)")
+_SENDER_ENDS = re.compile(
+    r" ?외 ?[0-9]+ ?명| ?님과 .*$|のトーク.*$|とのトーク.*$|[0-9]+ ?(?:명|人|people)"
+)
 _CALLED_OUT = re.compile(
     r"([가-힣]{2,3})[아야](?![가-힣])"
     rf"|([{japanese.KANJI}{japanese.HIRAGANA}{japanese.KATAKANA}]{{1,5}}?)(?:ちゃん|くん|さん)"
@@ -128,7 +130,10 @@ class Roster:
         plain = _SENDER_ENDS.sub("", PLACEHOLDER.sub("", title)).strip()
         pieces = [piece.strip() for piece in re.split(r"[,、&/·]", plain) if piece.strip()]
         forms = [list(split_sender(piece)) for piece in pieces]
-        known = [piece in self.speakers or _is_sure(found) for piece, found in zip(pieces, forms, strict=True)]
+        known = [
+            piece in self.speakers or _is_sure(found)
+            for piece, found in zip(pieces, forms, strict=True)
+        ]
         alone = len(pieces) == 1 and " " not in plain and len(plain) <= 6
         for piece_forms, is_known in zip(forms, known, strict=True):
             if is_known or alone:
@@ -164,7 +169,10 @@ def collect_rosters(chats: Iterable[Chat]) -> dict[str, Roster]:
 def split_sender(name: str) -> Iterator[Form]:
     """Yield the names in a sender's name, the main one first; nothing for a role."""
     text = Conversation.from_texts([PLACEHOLDER.sub(" ", name)]).folded
-    if text.strip() in korean.roles() or text.strip() in japanese.ordinary_words() & _JAPANESE_ROLES:
+    if (
+        text.strip() in korean.roles()
+        or text.strip() in japanese.ordinary_words() & _JAPANESE_ROLES
+    ):
         return
     segments = [s.strip() for s in _SEGMENT.findall(text) if s.strip()]
     found = [form for segment in segments for form in _split_segment(segment[:_LONGEST_NAME])]
@@ -235,7 +243,11 @@ def _split_japanese(segment: str) -> Iterator[Form]:
         return
     for word in words:
         split = split_pseudonym(word)
-        split = split or japanese.split_full_name(word) if split or re.fullmatch(f"[{japanese.KANJI}]+", word) else None
+        split = (
+            split or japanese.split_full_name(word)
+            if split or re.fullmatch(f"[{japanese.KANJI}]+", word)
+            else None
+        )
         if word in japanese.ordinary_words():
             yield Form("", word, True)
         elif split:

@@ -167,7 +167,9 @@ class _Scrubber:
     def __init__(self, config: ScrubConfig, report: ScrubReport) -> None:
         unknown = sorted(set(config.keep) - set(get_args(Kind)))
         if unknown:
-            raise OptionError(f"There is no kind '{unknown[0]}'; known are {', '.join(get_args(Kind))}.")
+            raise OptionError(
+                f"There is no kind '{unknown[0]}'; known are {', '.join(get_args(Kind))}."
+            )
         self._config = config
         self._report = report
         self._models = NameModels.load() if config.name_models else None
@@ -273,7 +275,10 @@ class _Scrubber:
             for p in range(place, len(parts)):
                 if starts[p] >= finding.end:
                     break
-                start, end = max(finding.start - starts[p], 0), min(finding.end - starts[p], len(parts[p]))
+                start, end = (
+                    max(finding.start - starts[p], 0),
+                    min(finding.end - starts[p], len(parts[p])),
+                )
                 if start < end and order[p] >= 0:
                     pieces.append((order[p], start, end))
             originals = [(texts[n] or "")[start:end] for n, start, end in pieces]
@@ -306,7 +311,9 @@ class _Scrubber:
 
 
 def _hide(text: str) -> str:
-    return PLACEHOLDER.sub(lambda match: "\ue000" * len(match.group()), text) if "<" in text else text
+    return (
+        PLACEHOLDER.sub(lambda match: "\ue000" * len(match.group()), text) if "<" in text else text
+    )
 
 
 def _replaced(text: str, changes: Sequence[_Change]) -> str:
