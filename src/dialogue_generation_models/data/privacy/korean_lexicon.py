@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from importlib import resources
+
+from .word_lists import lines, words
 
 _FIRST = frozenset(
     "가강건경고광교구국권규근금기길나남다단달대덕도동두라란래루리린마만말명모무문미민바방배백범별병보복봄봉"
@@ -19,38 +20,30 @@ _SECOND = frozenset(
     "선설섭성세소솔송수숙순슬승식실심아안애엽연열염영예오옥온완용우욱운웅원유윤율은의이인일임자재정제조종주준중지직진"
     "찬채천철춘태택필하학한해향혁현협형혜호홍화환효훈휘희"
 )
-VERB_STEMS = frozenset("지우 정하 재우 태우 도우".split())
+VERB_STEMS = frozenset(("지우", "정하", "재우", "태우", "도우"))
 """Given names to which a verb's endings may be added: 지우고, 지우는."""
-
-
-def _read(name: str) -> list[str]:
-    text = resources.files(__package__).joinpath(f"lists/{name}.txt").read_text(encoding="utf-8")
-    return text.split("\n")
 
 
 @lru_cache(maxsize=1)
 def given_names() -> frozenset[str]:
     """Frequent given names of two syllables."""
-    rows = (line.split() for line in _read("korean_given") if line)
+    rows = (line.split() for line in lines("korean_given"))
     return frozenset(first + second for first, seconds in rows for second in seconds)
 
 
-@lru_cache(maxsize=1)
 def ordinary_words() -> frozenset[str]:
     """Words that serve as given names and profile names, and mostly mean something else in a talk."""
-    return frozenset(word for line in _read("korean_words") for word in line.split())
+    return words("korean_words")
 
 
-@lru_cache(maxsize=1)
 def roles() -> frozenset[str]:
     """What somebody is to somebody: mother, boss. A role names nobody."""
-    return frozenset(word for line in _read("korean_roles") for word in line.split())
+    return words("korean_roles")
 
 
-@lru_cache(maxsize=1)
 def surnames() -> frozenset[str]:
     """Family names of one and two syllables."""
-    return frozenset(word for line in _read("korean_surnames") for word in line.split())
+    return words("korean_surnames")
 
 
 def split_full_name(text: str) -> tuple[str, str] | None:
@@ -94,7 +87,7 @@ AFTER_NAME = re.compile(rf"{HONORIFIC}?(?:{_PARTICLES}){{0,3}}(?![가-힣])")
 """Everything that may follow a name within a word."""
 GLUED = re.compile(
     rf"{HONORIFIC}?(?:{_PARTICLES})?(?:어디|어딨|뭐|모해|머해|언제|왜|왔|갔|안|못|지금|오늘|내일|어제|밥|일어|전화|생일|집|진짜|너|넌"
-    "|나|우리|빨리|얼른|잘|좋|고마|미안|사랑|보고|축하|생각|얘기|번호|사진|여기|거기|저기|어떻|어때|있|없|온|오|가|먹|봐|했|한번"
+    "|나|우리|빨리|얼른|잘|좋|고마|미안|사랑|보고|축하|생각|얘기|번호|사진|여기|거기|저기|어떻|어때|있|없|온|오|가|먹|봐|한번"
     "|이거|저거|그거|착|예쁘|이쁘|귀여|남친|여친|친구|화이팅|파이팅|천재|바보|최고|짱|안녕|하이|굿|땡큐|쏘리|제발|이번|다음|혹시)"
 )
 """Words that chats write without a space after a name."""

@@ -1,7 +1,7 @@
 """The name model of Korean: kiwipiepy, whose model comes with the package. The only file that imports it.
 
-It is asked about words, not sentences, and remembers the answers; a call costs as much as a hundred words. A proper noun alone is no person (a town, a
-brand is one too): whoever asks has found the shape of a name first.
+It is asked about words, not sentences, and remembers the answers. A proper noun alone is no person (a town and
+a brand are ones too): whoever asks has found the shape of a name first.
 """
 
 from __future__ import annotations

@@ -11,29 +11,17 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from . import korean_lexicon as lexicon
+from .word_lists import words
 
 _RUN = re.compile(r"[가-힣]+")
 _LONGEST_WORD = 14
-_NO_NAMES = frozenset(
-    "연예인 하소연 동아리 배신자 인명선 지지율 정동진 하나로 독고다이 사공이 선생님 이용자 신청자 구독자 유치원 어제도 소비자 유권자 장애인 주인공 이모부 고모부 조교수 부교수 정교수 하숙생 강아지 오징어 "
-    "우선주 이번주 다음주 여자친구 남자친구 강원도 경기도 제주도 전라도 경상도 충청도 이태원 여의도 신도림 인사동 우주선 조선시대 "
-    "주민센터 노원구 하남시 성남시 안양시 여주시 원주시 전주시 한강로 신사동 양재동 신림동 이수역 고속도로 인천시 서인도 진주시 "
-    "이상형 이상한 이유도 기지국 문화재 기자재 하수도 상수도 지하철 고기집 이동수 전자기 원자재 인수인계 소수민 한국인 이기주의 조수석".split()
-)
 _ENDINGS_TOO = "은나인진하자선아도로율예이라지원"
 """Second syllables of given names that are particles, too: 고정은, 이유나, 고민하고."""
-_LONE_FAMILY = frozenset("김박최정강조윤장임한서신권황안송류홍문배백허남심노곽성주양손전고")
 _DETERMINERS = frozenset("이한전주모여우하오나어국여지문양차현원")
 _TITLE = re.compile(
     rf"{lexicon.TITLE}(?:이|은|는|가|을|를|한테|께|께서|랑|이랑|도|의|께도|만|하고|과|와|이야|인데)?"
 )
 _FAMILY_ADDRESS = re.compile(r"씨(?:가|는|를|한테|랑|도|네|아저씨|아줌마)?")
-_NAMELESS = frozenset(
-    "주차장 조수석 고소장 정원사 한고모 장기자 이사장 이대표 박사님 이사님 조교님 강사님 주임님 원장님 전무님 이사 박사 강사 조교 전무 노선생 고교수 고대리 차대표 주대표 "
-    "정이사 조기사 현대표 전대표 신기사 유기사 전회장 전대리 한작가 한기자 현회장 전팀장 전사장 구대표 전교수 정교수 조교수 우대리 "
-    "장기사 전부장 전과장 전실장 인대표 전프로 현프로 한프로 주기자 원작가 전원장 현기사 전이사 방사장 공기사 명강사 명작가 명배우 "
-    "명감독 명교수 전기사 차기사 국대표 한대표 이기사 이교수 이작가 이기자 이감독 이강사 조팀장 부팀장 부사장 부회장 부반장 전반장".split()
-)
 
 
 _CERTAINTY = {"": 0, "honorific": 1, "doubt": 2, "model": 3}
@@ -69,8 +57,8 @@ def find_korean(text: str, model: KoreanModel | None) -> Iterator[tuple[int, int
         text: a folded conversation.
         model: is asked about what the rules are not sure of; None takes sure ones only.
     """
-    words = dict.fromkeys(_RUN.findall(text))
-    judged = [(word, j) for word in words if len(word) <= _LONGEST_WORD and (j := judge(word))]
+    found = dict.fromkeys(_RUN.findall(text))
+    judged = [(word, j) for word in found if len(word) <= _LONGEST_WORD and (j := judge(word))]
     if model is not None:
         model.read(word for word, judgement in judged if judgement.needs in ("model", "doubt"))
     for word, judgement in judged:
@@ -120,29 +108,34 @@ def judge(word: str) -> Judgement | None:
 
 
 def _full_name(word: str) -> Judgement | None:
-    if len(word) < 3 or word[:3] in _NO_NAMES or word[:4] in _NO_NAMES:
+    if {word[:3], word[:4]} & words("korean_no_full_names"):
         return None
-    long = word[:2] in lexicon.surnames()
-    family = word[:2] if long else word[:1]
-    if family not in lexicon.surnames():
-        return None
-    given, after = word[len(family) : len(family) + 2], word[len(family) + 2 :]
+    judged = [
+        _with_family(word, length) for length in (2, 1) if word[:length] in lexicon.surnames()
+    ]
+    return min((j for j in judged if j), key=lambda j: _CERTAINTY[j.needs], default=None)
+
+
+def _with_family(word: str, length: int) -> Judgement | None:
+    """Judge a word whose first letters are a family name."""
+    family, given, after = word[:length], word[length : length + 2], word[length + 2 :]
     if len(given) < 2:
-        return Judgement(0, len(word), "model") if long else None
-    end = len(family) + 2
+        return Judgement(0, len(word), "model") if length == 2 and given else None
+    end = length + 2
     listed = given in lexicon.given_names()
     if not listed and not lexicon.may_be_given(given):
         return None
-    if _is_honorific(after) and (listed or family in _LONE_FAMILY):
+    if _is_honorific(after) and (listed or family in words("korean_frequent_surnames")):
         return Judgement(0, end)
-    if long and lexicon.AFTER_NAME.match(after):
+    if length == 2 and lexicon.AFTER_NAME.match(after):
         return Judgement(0, end)
     if listed and _is_plain_end(family, given, after):
         doubtful = given[1] in _ENDINGS_TOO and (not after or given[1] == "하")
         return Judgement(0, end, "doubt" if doubtful else "")
+    is_place = given[1] in "도구동로리역주산"
     if not after:
-        return Judgement(0, end, "honorific" if listed or given[1] in "도구동로리주산" else "model")
-    if lexicon.AFTER_NAME.match(after) and given[1] not in "도구동로리주산" and not listed:
+        return Judgement(0, end, "honorific" if listed or is_place else "model")
+    if not listed and not is_place and lexicon.AFTER_NAME.match(after):
         return Judgement(0, end, "model")
     return None
 
@@ -176,13 +169,15 @@ _STRONG_ADDRESS = re.compile(
 
 def _given_name(word: str) -> Judgement | None:
     given, after = word[:2], word[2:]
-    if len(given) < 2 or word in _NOT_GIVEN:
+    if len(given) < 2 or word in words("korean_no_given_names"):
         return None
     listed, ordinary = given in lexicon.given_names(), given in lexicon.ordinary_words()
     if listed and not ordinary:
         verb = given in lexicon.VERB_STEMS
         if _is_honorific(after) or (not verb and (not after or _PLAIN_AFTER.match(after))):
             return Judgement(0, 2)
+        if after == "이":
+            return Judgement(0, 2, "honorific")
         if verb and re.match(r"(?:[가랑를야]|한테|에게)(?![가-힣])", after):
             return Judgement(0, 2)
     if listed and ordinary:
@@ -204,20 +199,17 @@ def _is_called(given: str, after: str) -> bool:
     return bool(re.match(r"(?:한테|에게)(?:서|는|도)?(?![가-힣])", after))
 
 
-_NOT_GIVEN = frozenset(
-    "제수씨 형수씨 매형씨 남의 나의 태양 정말 하도 영영 미안 수도 소재 진희들".split()
-)
-
-
 def _family_name(word: str) -> Judgement | None:
     """A family name with a title: 김과장님, 박쌤, 최씨."""
     family, after = word[:1], word[1:]
-    if family not in _LONE_FAMILY and family not in "이오유":
+    if family not in words("korean_frequent_surnames") and family not in "이오유":
         return None
-    if any(word.startswith(known) for known in _NAMELESS):
+    if {word[:3], word[:4]} & words("korean_no_titles"):
         return None
-    if not after and word in _LONE_FAMILY:
+    if not after and word in words("korean_frequent_surnames"):
         return Judgement(0, 1, "honorific")
-    if _TITLE.fullmatch(after) or (family in _LONE_FAMILY and _FAMILY_ADDRESS.fullmatch(after)):
+    if _TITLE.fullmatch(after) or (
+        family in words("korean_frequent_surnames") and _FAMILY_ADDRESS.fullmatch(after)
+    ):
         return Judgement(0, 1)
     return None

@@ -26,8 +26,9 @@ _HANGUL = re.compile("[가-힣]")
 _KANA_OR_KANJI = re.compile(f"[{_JAPANESE}]")
 _HANGUL_BEFORE = re.compile(r"[가-힣]{1,8}$")
 _LETTER = f"[가-힣{_JAPANESE}]"
+_MARK = r"[ .·・_*~\-/]"
 _SPACED = re.compile(
-    rf"{_LETTER}[ .·・_*~\-/](?<!{_LETTER}{{2}}.)(?:[ .·・_*~\-/]?{_LETTER}[ .·・_*~\-/]){{0,8}}{_LETTER}(?!{_LETTER})"
+    rf"{_LETTER}{_MARK}(?<!{_LETTER}{{2}}.)(?:{_MARK}?{_LETTER}{_MARK}){{0,8}}{_LETTER}(?!{_LETTER})"
 )
 """Letters that each stand alone."""
 _SPLIT = re.compile(rf"\n{_LETTER}{{1,4}}(?:\n{_LETTER}{{1,3}}(?=\n)){{0,4}}\n{_LETTER}{{1,10}}")
@@ -141,20 +142,19 @@ def _is_called(text: str, end: int, name: str) -> bool:
     match = korean.CALLED.match(text, end)
     if match is None:
         return False
-    after = match.group()
-    if after[0] in "아야":
-        # 보라야, 하늘아; but 솔 + 야 and 보라 + 아 are no vocatives.
-        return (
-            (after[0] == "아") == korean.has_final(name)
-            and len(name) > 1
-            or (
-                after[0] == "아"
-                and korean.has_final(name)
-                and text[end - 2 : end - 1] in ("", "\n", " ", ",")
-                and name not in "살알돌남찾참담달말맑앉않많작막낫날닫받밟볶안좋잡깎높낮같싫맞녹"
-            )
-        )
-    return not (after[0] == "이" and not korean.has_final(name))
+    after, closed = match.group(), korean.has_final(name)
+    if after[0] == "이":
+        return closed
+    if after[0] not in "아야":
+        return True
+    if (after[0] == "아") != closed:
+        return False
+    # One syllable and 아 is mostly a verb: 살아, 알아.
+    alone = text[end - 2 : end - 1] in ("", "\n", " ", ",")
+    return len(name) > 1 or (alone and name not in _VERBS)
+
+
+_VERBS = "살알돌남찾참담달말맑앉않많작막낫날닫받밟볶안좋잡깎높낮같싫맞녹"
 
 
 def _continues(text: str, start: int, end: int, name: str) -> bool:

@@ -13,12 +13,64 @@ from . import korean_lexicon as korean
 _FAMILIES = {"open": "두모어피뇌", "final": "탁옥빙팽궉묵증편봉감승"}
 _FIRSTS = "가겨고그누느다도두로루르마모무벼보비새세소시여오우으이저초타토투파포푸하휘"
 _LASTS = {"open": "래루로사예오의하", "final": "온담든림솜움늠랑범샘콩", "ㄹ": "늘빌솔율슬"}
-_KANJI_FAMILIES = "雪森 月原 風間瀬 星崎 霧島田 朝霞 雲井 露木沢 波多瀬 虹村 氷室川 夕凪 草薙野 鈴鹿川 白鷺 千歳川".split()
-_KANJI_FIRSTS, _KANA_FIRSTS = "澪羽瑠璃季弥紬織", "みお う る り き や つむ おり".split()
-_KANJI_LASTS, _KANA_LASTS = "緒乃都埜瀬帆月江", "お の と や せ ほ づき え".split()
-_LATIN_FIRSTS = "Bel Cor Dav Fen Gal Hol Jor Kel Lor Mer Nev Orl Per Quin Rov Syl Tav Ul Vel Wen Yor Zel".split()
-_LATIN_LASTS = "ora iam ette iso una ovan ika elle ard umi".split()
-_LATIN_FAMILIES = "Tavenor Oskelid Brunvale Mirowen Galdrey Felworth Hastrel Quenby".split()
+_KANJI_FAMILIES = (
+    "雪森",
+    "月原",
+    "風間瀬",
+    "星崎",
+    "霧島田",
+    "朝霞",
+    "雲井",
+    "露木沢",
+    "波多瀬",
+    "虹村",
+    "氷室川",
+    "夕凪",
+    "草薙野",
+    "鈴鹿川",
+    "白鷺",
+    "千歳川",
+)
+_KANJI_FIRSTS, _KANA_FIRSTS = (
+    "澪羽瑠璃季弥紬織",
+    ("みお", "う", "る", "り", "き", "や", "つむ", "おり"),
+)
+_KANJI_LASTS, _KANA_LASTS = "緒乃都埜瀬帆月江", ("お", "の", "と", "や", "せ", "ほ", "づき", "え")
+_LATIN_FIRSTS = (
+    "Bel",
+    "Cor",
+    "Dav",
+    "Fen",
+    "Gal",
+    "Hol",
+    "Jor",
+    "Kel",
+    "Lor",
+    "Mer",
+    "Nev",
+    "Orl",
+    "Per",
+    "Quin",
+    "Rov",
+    "Syl",
+    "Tav",
+    "Ul",
+    "Vel",
+    "Wen",
+    "Yor",
+    "Zel",
+)
+_LATIN_LASTS = ("ora", "iam", "ette", "iso", "una", "ovan", "ika", "elle", "ard", "umi")
+_LATIN_FAMILIES = (
+    "Tavenor",
+    "Oskelid",
+    "Brunvale",
+    "Mirowen",
+    "Galdrey",
+    "Felworth",
+    "Hastrel",
+    "Quenby",
+)
 POOL_STEP = 37
 """Neighbouring rooms and names begin this far apart in a pool."""
 

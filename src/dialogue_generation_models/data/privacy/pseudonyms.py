@@ -3,7 +3,7 @@
 - Pseudonyms are handed out in the order in which the names are met, so they hold nothing of the name but its
   script and whether it ends in a consonant (이/가, 아/야 stay right). Nothing can be looked up.
 - Family names and given names are replaced each by one of its own: 김철수, 철수 and 철수야 stay one person.
-- A pseudonym stands for itself, so scrubbing again changes nothing. The pools are of names that hardly anybody bears.
+- A pseudonym stands for itself, so scrubbing again changes nothing.
 """
 
 from __future__ import annotations

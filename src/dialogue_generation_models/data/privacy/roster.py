@@ -1,7 +1,7 @@
 """Who is in a room: the names that an export itself tells, taken apart.
 
-- A sender's name may be a full name, a given name, a nickname, a role (엄마), a word (행복), or decorated with any of
-  `♥ [회사] 대리 (철이)`. Roles name nobody; words are names only where somebody is called by them.
+- A sender's name may be a full name, a given name, a nickname, a role (엄마) or a word (행복), and decorated:
+  ♥, [회사], 대리, (철이). Roles name nobody; words are names only where somebody is called by them.
 - The title of a room often lists its people; any other title is replaced as a whole.
 - A nickname made of a syllable of somebody's name (철이 for 철수) counts once it was called out twice.
 - Only names are kept, never a message.
@@ -21,6 +21,7 @@ from . import japanese_lexicon as japanese
 from . import korean_lexicon as korean
 from .normalize import Conversation
 from .pseudonym_pools import is_pseudonym, split_pseudonym
+from .word_lists import words
 
 PLACEHOLDER = re.compile(r"<[A-Z_]{3,20}>")
 _LONGEST_NAME = 40
@@ -33,21 +34,6 @@ _SENDER_ENDS = re.compile(
 _CALLED_OUT = re.compile(
     r"([가-힣]{2,3})[아야](?![가-힣])"
     rf"|([{japanese.KANJI}{japanese.HIRAGANA}{japanese.KATAKANA}]{{1,5}}?)(?:ちゃん|くん|さん)"
-)
-_LATIN_FAMILY = frozenset(
-    "kim lee park choi jung jeong kang cho jo yoon yun jang lim im han oh seo shin kwon hwang ahn an song "
-    "yoo yu hong jeon ko go moon yang son bae baek heo nam sim noh ha".split()
-)
-_LATIN_WORDS = frozenset(
-    "user you me unknown none test guest admin member bot the and love happy sun moon sky star smile hope angel baby "
-    "honey king queen prince princess boss mom dad mama papa mother father brother sister friend family group room "
-    "chat kakaotalk line office team company school class a b c d e f g h i j k l m n o p q r s t u v w x y z".split()
-)
-
-
-_JAPANESE_ROLES = frozenset(
-    "母 父 兄 姉 妹 弟 祖母 祖父 ママ パパ お母さん お父さん お兄ちゃん お姉ちゃん おばあちゃん おじいちゃん ばあば じいじ 母さん 父さん 先生 先輩 "
-    "後輩 私 俺 僕 自分 あなた 友達 彼氏 彼女 旦那 嫁 妻 夫 娘 息子 家族 無名 名無し 匿名 店長 社長 部長 課長 管理人 管理者 不明 ユーザー ゲスト メンバー".split()
 )
 
 
@@ -115,12 +101,16 @@ class Roster:
         whole = (form.family + form.given).replace(" ", "")
         if whole:
             self.forms.setdefault(whole, form)
-        if form.family and len(form.given) >= 2:
-            word = form.given in korean.ordinary_words() or form.given in japanese.ordinary_words()
+        if form.family and (len(form.given) >= 2 or "가" <= form.given <= "힣"):
+            word = (
+                len(form.given) == 1
+                or form.given in korean.ordinary_words()
+                or form.given in japanese.ordinary_words()
+            )
             self.forms.setdefault(form.given, Form("", form.given, word))
         if form.family and (form.family in japanese.surnames() and len(form.family) > 1):
             self.forms.setdefault(
-                form.family, Form(form.family, "", form.family in japanese.PLACES)
+                form.family, Form(form.family, "", form.family in japanese.places())
             )
 
     def add_title(self, title: str) -> None:
@@ -169,10 +159,7 @@ def collect_rosters(chats: Iterable[Chat]) -> dict[str, Roster]:
 def split_sender(name: str) -> Iterator[Form]:
     """Yield the names in a sender's name, the main one first; nothing for a role."""
     text = Conversation.from_texts([PLACEHOLDER.sub(" ", name)]).folded
-    if (
-        text.strip() in korean.roles()
-        or text.strip() in japanese.ordinary_words() & _JAPANESE_ROLES
-    ):
+    if text.strip() in korean.roles() or text.strip() in japanese.roles():
         return
     segments = [s.strip() for s in _SEGMENT.findall(text) if s.strip()]
     found = [form for segment in segments for form in _split_segment(segment[:_LONGEST_NAME])]
@@ -195,15 +182,15 @@ def _split_segment(segment: str) -> Iterator[Form]:
 
 
 def _split_korean(segment: str) -> Iterator[Form]:
-    words = [w for w in (_without_title(word) for word in segment.split()) if w]
-    names = [form for form in map(_korean_name, words) if form]
+    parts = [w for w in (_without_title(word) for word in segment.split()) if w]
+    names = [form for form in map(_korean_name, parts) if form]
     sure = [form for form in names if _is_sure([form])]
     if sure:
         yield from sure
-    elif len(words) == 2 and words[0] in korean.surnames() and len(words[1]) == 2:
-        yield Form(words[0], words[1])
-    elif len(words) > 1:
-        yield Form("", " ".join(words), all(w in korean.ordinary_words() for w in words))
+    elif len(parts) == 2 and parts[0] in korean.surnames() and len(parts[1]) == 2:
+        yield Form(parts[0], parts[1])
+    elif len(parts) > 1:
+        yield Form("", " ".join(parts), all(w in korean.ordinary_words() for w in parts))
     else:
         yield from names
 
@@ -233,15 +220,17 @@ def _korean_name(word: str) -> Form | None:
             return Form(family, given)
     if word in korean.roles():
         return None
+    if len(word) == 2 and word[0] in words("korean_frequent_surnames") and not _is_known(word):
+        return Form(word[0], word[1])
     return Form("", word, word in korean.ordinary_words())
 
 
 def _split_japanese(segment: str) -> Iterator[Form]:
-    words = [re.sub(rf"{japanese.HONORIFIC}$", "", w) or w for w in segment.split()]
-    if len(words) == 2 and all(len(word) <= 5 for word in words):
-        yield Form(words[0], words[1])
+    parts = [re.sub(rf"{japanese.HONORIFIC}$", "", w) or w for w in segment.split()]
+    if len(parts) == 2 and all(len(word) <= 5 for word in parts):
+        yield Form(parts[0], parts[1])
         return
-    for word in words:
+    for word in parts:
         split = split_pseudonym(word)
         split = (
             split or japanese.split_full_name(word)
@@ -255,22 +244,28 @@ def _split_japanese(segment: str) -> Iterator[Form]:
         elif re.fullmatch(f"[{japanese.KANJI}]{{4}}", word):
             yield Form(word[:2], word[2:])
         elif word in japanese.surnames():
-            yield Form(word, "", word in japanese.PLACES)
+            yield Form(word, "", word in japanese.places())
         else:
             yield Form("", word, len(word) == 1)
 
 
 def _split_latin(segment: str) -> Iterator[Form]:
-    words = [word.strip("'’") for word in segment.split()]
-    words = [word for word in words if len(word) > 1]
-    plain = [word for word in words if word.lower() not in _LATIN_WORDS]
-    if len(words) in (2, 3) and plain == words:
-        family = next((w for w in (words[-1], words[0]) if w.lower() in _LATIN_FAMILY), "")
-        rest = [word for word in words if word != family]
-        if family or is_pseudonym(words[0]):
-            yield Form(family or words[0], rest[0] if family else words[1])
+    parts = [word.strip("'’") for word in segment.split()]
+    parts = [word for word in parts if len(word) > 1]
+    plain = [word for word in parts if word.lower() not in words("latin_words")]
+    if len(parts) in (2, 3) and plain == parts:
+        family = next(
+            (w for w in (parts[-1], parts[0]) if w.lower() in words("latin_surnames")), ""
+        )
+        rest = [word for word in parts if word != family]
+        if family or is_pseudonym(parts[0]):
+            yield Form(family or parts[0], rest[0] if family else parts[1])
             return
     yield from (Form("", word) for word in plain)
+
+
+def _is_known(word: str) -> bool:
+    return word in korean.given_names() or word in korean.ordinary_words()
 
 
 def _is_sure(forms: list[Form]) -> bool:
@@ -293,10 +288,10 @@ def _is_nickname(name: str, roster: Roster) -> bool:
     return len(name) == 2 and name[1] == "이" and name[0] in syllables
 
 
-def _any_of(words: list[str], flags: int = 0) -> Pattern[str] | None:
+def _any_of(names: list[str], flags: int = 0) -> Pattern[str] | None:
     """A pattern that finds the longest of many words in one look at each place."""
     trie: dict[str, dict[str, object]] = {}
-    for word in words:
+    for word in names:
         node = trie
         for letter in word[:_LONGEST_NAME]:
             node = node.setdefault(letter, {})  # type: ignore[assignment]
