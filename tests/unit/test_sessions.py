@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -102,8 +103,25 @@ def test_more_than_26_speakers_keep_apart() -> None:
 def test_a_time_that_is_none_and_an_illegal_gap_are_refused() -> None:
     with pytest.raises(DataError, match="no time of the form"):
         cut(Message("어제", "가람", "비밀"))
-    with pytest.raises(ConfigError, match="gap_minutes"):
-        SessionConfig(gap_minutes=0.0)
+    for gap in (0.0, 1e300):
+        with pytest.raises(ConfigError, match="gap_minutes"):
+            SessionConfig(gap_minutes=gap)
+    with pytest.raises(ConfigError, match="max_messages"):
+        SessionConfig(max_messages=1)
+
+
+def test_a_room_without_times_is_never_held_whole() -> None:
+    read = 0
+
+    def endless() -> Iterator[Chat]:
+        nonlocal read
+        while True:
+            read += 1
+            yield Chat("r", "", "", (say(None, "가람", "응"), say(None, "나래", "그래")))
+
+    first = next(cut_sessions(endless(), SessionConfig(max_messages=100)))
+    assert len(first.turns) == 100
+    assert read == 51
 
 
 @given(

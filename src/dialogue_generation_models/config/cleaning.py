@@ -11,8 +11,8 @@ from typing import Annotated
 from pydantic import Field
 
 from .schema import Config
-from .training import Positive
 
+MINUTES_A_YEAR = 366 * 24 * 60
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -20,8 +20,10 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 class SessionConfig(Config):
     """Where one dialogue of a chat ends and the next begins."""
 
-    gap_minutes: Positive = 30.0
-    """A longer silence begins a new dialogue."""
+    gap_minutes: Annotated[float, Field(gt=0.0, le=MINUTES_A_YEAR)] = 30.0
+    """A longer silence begins a new dialogue; at most a year."""
+    max_messages: Annotated[int, Field(ge=2)] = 1000
+    """A dialogue of so many messages ends there, silence or not: what a room without times is cut by."""
     me: str | None = None
     """Learn only this person's messages as replies; all by default."""
 

@@ -2,6 +2,7 @@
 
 - The lines of one room stand together and in order, so a dialogue may go on from one line to the next.
 - A message without a time belongs to the dialogue before it; a clock that goes back is no silence.
+- A dialogue never has more than `max_messages`, so a room without any times is never held whole.
 - Speakers become A, B, C in the order in which they first speak in a dialogue; no name goes on.
 """
 
@@ -34,19 +35,21 @@ def cut_sessions(chats: Iterable[Chat], config: SessionConfig) -> Iterator[Dialo
     for room, lines in groupby(chats, key=lambda chat: chat.id):
         messages = (message for chat in lines for message in chat.messages)
         kept = 0
-        for session in _split(messages, timedelta(minutes=config.gap_minutes)):
+        for session in _split(messages, config):
             dialogue = _dialogue(session, room, f"{room}-{kept + 1:06d}", config.me)
             if dialogue is not None:
                 kept += 1
                 yield dialogue
 
 
-def _split(messages: Iterable[Message], gap: timedelta) -> Iterator[list[Message]]:
+def _split(messages: Iterable[Message], config: SessionConfig) -> Iterator[list[Message]]:
+    gap = timedelta(minutes=config.gap_minutes)
     session: list[Message] = []
     latest: datetime | None = None
     for message in messages:
         at = _time(message.at) if message.at else None
-        if session and at and latest and at - latest > gap:
+        is_silence = at and latest and at - latest > gap
+        if session and (is_silence or len(session) >= config.max_messages):
             yield session
             session = []
         session.append(message)
