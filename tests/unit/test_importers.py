@@ -13,7 +13,8 @@ from dialogue_generation_models.data.chats import Chat, Message, read_chats
 from dialogue_generation_models.data.importers import encodings
 from dialogue_generation_models.data.importers.account import Account
 from dialogue_generation_models.data.importers.encodings import read_lines
-from dialogue_generation_models.data.importers.sniff import cut, import_files
+from dialogue_generation_models.data.importers.rooms import cut
+from dialogue_generation_models.data.importers.sniff import import_files
 
 Rows = list[tuple[str | None, str, str]]
 

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..data.chats import Chat
 from ..data.importers.account import CLASSES, Account
-from ..data.importers.sniff import import_files
+from ..data.importers.sniff import FORMATS, import_files
 from ..errors import DataError, UsageError
+from .progress import show_bytes
 
 app = typer.Typer(add_completion=False)
+
+_EXPORTS_A_TABLE = 5
+_NUMBERS_SHOWN = 8
 
 
 @app.command()
 def import_(
     exports: Annotated[
-        list[Path], typer.Argument(metavar="EXPORT...", help="Files that a messenger exported.")
+        list[Path],
+        typer.Argument(metavar="EXPORT...", help="What a messenger exported, or a corpus."),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="File for the chat lines.")
@@ -29,7 +34,9 @@ def import_(
     format: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="NAME", help="kakaotalk or line; told from the content by default."
+            "--format",
+            metavar="NAME",
+            help=f"{', '.join(FORMATS)}; told from the content by default.",
         ),
     ] = None,
     is_json: Annotated[
@@ -39,7 +46,7 @@ def import_(
         bool, typer.Option("--overwrite", help="Replace the output file if it exists.")
     ] = False,
 ) -> None:
-    """Turn the exports of messengers into chat lines.
+    """Turn the exports of messengers, and corpora of dialogues, into chat lines.
 
     Every line of an export is accounted for. Photos, stickers and what the app itself wrote are
     counted, and left out. The account names files by their place on the command line.
@@ -51,7 +58,8 @@ def import_(
     accounts: list[Account] = []
     partial = output.with_name(f"{output.name}.partial")
     try:
-        messages = _write(partial, import_files(exports, accounts, format=format))
+        with show_bytes(_measure(exports)) as tell:
+            messages = _write(partial, import_files(exports, accounts, format=format, tell=tell))
         if not messages:
             _show(accounts, as_json=is_json)
             raise DataError("No messages were found; nothing was written.")
@@ -64,19 +72,23 @@ def import_(
         raise DataError(f"Exports that could not be read: {unread}; the others were written.")
 
 
+def _measure(paths: list[Path]) -> int:
+    return sum(path.stat().st_size for path in paths if path.is_file())
+
+
 def _write(path: Path, chats: Iterable[Chat]) -> int:
     messages = 0
     with path.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
         for chat in chats:
             messages += len(chat.messages)
-            record = {
-                "id": chat.id,
-                "source": chat.source,
-                "title": chat.title,
-                "messages": [message._asdict() for message in chat.messages],
-            }
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            file.write(json.dumps(_describe(chat), ensure_ascii=False) + "\n")
     return messages
+
+
+def _describe(chat: Chat) -> dict[str, Any]:
+    messages = [{"at": at, "speaker": speaker, "text": text} for at, speaker, text in chat.messages]
+    record = {"id": chat.id, "source": chat.source, "title": chat.title, "messages": messages}
+    return {**record, "meta": chat.meta} if chat.meta else record
 
 
 def _show(accounts: list[Account], *, as_json: bool) -> None:
@@ -89,17 +101,48 @@ def _show(accounts: list[Account], *, as_json: bool) -> None:
                 "problem": a.problem,
                 "lines": a.lines,
                 **a.counts,
+                "unparsed_lines": a.unparsed_lines,
+                "repeated": a.repeated,
             }
             for number, a in enumerate(accounts, start=1)
         ]
         print(json.dumps(rows))
         return
-    print(
-        "export  format    " + "  ".join(f"{name:>12}" for name in ("lines", *CLASSES)),
-        file=sys.stderr,
-    )
-    for number, account in enumerate(accounts, start=1):
-        numbers = "  ".join(f"{n:>12}" for n in (account.lines, *account.counts.values()))
-        print(f"{number:>6}  {account.source:<9} {numbers}", file=sys.stderr)
-        if account.problem:
-            print(f"        {account.problem}", file=sys.stderr)
+    numbered = list(enumerate(accounts, start=1))
+    for start in range(0, len(numbered), _EXPORTS_A_TABLE):
+        _print_table(numbered[start : start + _EXPORTS_A_TABLE])
+    for number, account in numbered:
+        for note in _note(account):
+            print(f"Export {number}: {note}", file=sys.stderr)
+
+
+def _print_table(numbered: list[tuple[int, Account]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    is_terminal = sys.stderr.isatty()
+    # Classes stand one below the other: side by side they do not fit into 80 columns.
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("export", style="bold")
+    for number, _ in numbered:
+        table.add_column(str(number), justify="right", min_width=8)
+    table.add_row("format", *(account.source or "-" for _, account in numbered))
+    for name in CLASSES:
+        table.add_row(name, *(f"{account.counts[name]:,}" for _, account in numbered))
+    table.add_row("lines", *(f"{account.lines:,}" for _, account in numbered), style="bold")
+    console = Console(stderr=True, highlight=False) if is_terminal else Console(width=500)
+    with console.capture() as capture:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()), file=sys.stderr)
+
+
+def _note(account: Account) -> Iterator[str]:
+    """Yield what a table has no place for, without a word of the export."""
+    if account.problem:
+        yield account.problem
+    if account.repeated:
+        yield f"{account.repeated:,} messages stand in another export of the room too, and are written once."
+    if unparsed := account.unparsed_lines:
+        listed = ", ".join(map(str, unparsed[:_NUMBERS_SHOWN]))
+        more = ", ..." if account.counts["unparsed"] > _NUMBERS_SHOWN else ""
+        yield f"unparsed: line {listed}{more}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -57,3 +57,18 @@ def show_count(lines: Iterable[str], total: int, done: int) -> Iterator[str]:
         if time.monotonic() - told >= _SECONDS_BETWEEN_NOTES:
             told = time.monotonic()
             print(f"{number} of {total}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def show_bytes(total: int) -> Iterator[Callable[[int], object] | None]:
+    """Draw a bar of bytes on a terminal, and yield what advances it; None elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done: bar.advance(task, done)

@@ -14,6 +14,8 @@ LineClass = Literal[
 CLASSES: tuple[LineClass, ...] = get_args(LineClass)
 LONGEST_MESSAGE = 1 << 20
 """Characters; lines that would make a message longer are counted as unparsed."""
+MOST_NUMBERS = 1000
+"""Unparsed lines whose numbers are kept."""
 
 
 @dataclass
@@ -26,9 +28,25 @@ class Account:
     """Why the file could not be read; no text and no name."""
     counts: dict[LineClass, int] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0))
 
+    repeated: int = 0
+    """Messages that another export of the same room holds too, and that were left out here."""
+    unparsed_lines: list[int] = field(default_factory=list)
+    """The numbers (from 1) of the first unparsed lines."""
+
     def add(self, line_class: LineClass, lines: int = 1) -> None:
         """Count lines."""
         self.counts[line_class] += lines
+
+    def add_unparsed(self, lines: int = 1, pending: int = 0) -> None:
+        """Count unparsed lines, which follow the counted ones and `pending` others that are not counted yet."""
+        first = self.lines + pending + 1
+        room = MOST_NUMBERS - len(self.unparsed_lines)
+        self.unparsed_lines += range(first, first + min(lines, room))
+        self.counts["unparsed"] += lines
+
+    def add_repeated(self, messages: int) -> None:
+        """Count messages that were left out because another export of the room holds them."""
+        self.repeated += messages
 
     @property
     def lines(self) -> int:
@@ -44,14 +62,21 @@ class Assembler:
         self.title = ""
         self.at: str | None = None
         self.speaker = ""
+        self.is_notice = False
         self.lines: list[str] = []
         """Lines of the message that is still open; empty where none is."""
         self._size = 0
         self._blanks = 0
 
-    def open(self, at: str | None, speaker: str, text: str) -> None:
-        """Begin a message; the one before must have been closed."""
-        self.at, self.speaker, self.lines, self._size = at, speaker, [text], len(text)
+    def open(self, at: str | None, speaker: str, text: str, is_notice: bool) -> None:
+        """Begin a message, or a notice; the one before must have been closed."""
+        self.at, self.speaker, self.is_notice = at, speaker, is_notice
+        self.lines, self._size = [text], len(text)
+
+    @property
+    def text(self) -> str:
+        """What the open message says so far."""
+        return self.lines[0] if len(self.lines) == 1 else "\n".join(self.lines)
 
     def extend(self, line: str) -> None:
         """Add a line to the open message; blank ones belong to it only if text follows them."""
@@ -60,7 +85,7 @@ class Assembler:
             return
         self._size += len(line) + self._blanks + 1
         if not self.lines or self._size > LONGEST_MESSAGE:
-            self.account.add("unparsed")
+            self.account.add_unparsed(pending=self._blanks + bool(self.lines))
             return
         self.account.add("continuation", self._blanks + 1)
         self.lines += [""] * self._blanks

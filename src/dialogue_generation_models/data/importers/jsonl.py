@@ -1,8 +1,10 @@
-"""JSON Lines, plain or zstd-compressed: dialogue lines and text lines.
+"""JSON Lines and TSV, plain or zstd-compressed: dialogue lines and text lines.
 
 A line may be
 - a dialogue line, `{"turns": [{"speaker", "text"}], "id", "meta"}`;
 - a chat-API line, `{"messages": [{"role", "content"}]}`;
+- a ShareGPT line, `{"conversations": [{"from", "value"}]}`;
+- of a `.tsv`, `context<TAB>response`;
 - a text line, `{"text": "..."}`.
 Plain `.txt` files are read as one text a line. Errors name file and line and never quote the text.
 """
@@ -14,10 +16,19 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, TextIO
 
 from ...dialogue import Dialogue, Turn
-from ...errors import DataError, MissingExtraError
+from ...errors import DataError
+from .compression import decompress
+from .pairs import is_tsv_header, parse_tsv
+
+DIALOGUE_KEYS = {
+    "turns": ("speaker", "text"),
+    "messages": ("role", "content"),
+    "conversations": ("from", "value"),
+}
+"""Field that holds the turns → the fields of a turn."""
 
 
 def read_dialogues(path: Path) -> Iterator[Dialogue]:
@@ -26,6 +37,10 @@ def read_dialogues(path: Path) -> Iterator[Dialogue]:
     Raises:
         DataError: the file cannot be read, or a line is no dialogue.
     """
+    if ".tsv" in path.suffixes[-2:]:
+        with open_text(path) as lines:
+            yield from _parse_pairs(lines, path.name)
+        return
     for number, record in read_records(path):
         yield parse_dialogue(record, f"{path.name}, line {number}")
 
@@ -40,6 +55,9 @@ def read_texts(path: Path) -> Iterator[str]:
         with open_text(path) as lines:
             yield from (line.rstrip("\r\n") for line in lines)
         return
+    if ".tsv" in path.suffixes[-2:]:
+        yield from (turn.text for dialogue in read_dialogues(path) for turn in dialogue.turns)
+        return
     for number, record in read_records(path):
         text = record.get("text")
         if isinstance(text, str):
@@ -49,22 +67,32 @@ def read_texts(path: Path) -> Iterator[str]:
             yield from (turn.text for turn in dialogue.turns)
 
 
+def _parse_pairs(lines: Iterable[str], name: str) -> Iterator[Dialogue]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or (number == 1 and is_tsv_header(line)):
+            continue
+        dialogue = parse_tsv(line.rstrip("\r\n"))
+        if dialogue is None:
+            raise DataError(f"{name}, line {number} has not two texts with a tab between; mend it.")
+        yield dialogue
+
+
 def parse_dialogue(record: Mapping[str, Any], where: str) -> Dialogue:
     """Make a dialogue of a JSON object.
 
     Args:
-        record: an object with `turns` or `messages`.
+        record: an object with `turns`, `messages` or `conversations`.
         where: file and line, for the error message.
 
     Raises:
         DataError: fields are missing or of the wrong type.
     """
-    if "turns" in record:
-        entries, speaker_key, text_key = record["turns"], "speaker", "text"
-    else:
-        entries, speaker_key, text_key = record.get("messages"), "role", "content"
+    key = next((key for key in DIALOGUE_KEYS if key in record), "turns")
+    entries, (speaker_key, text_key) = record.get(key), DIALOGUE_KEYS[key]
     if not isinstance(entries, list) or not entries:
-        raise DataError(f"{where} is no dialogue; it needs a list 'turns' or 'messages'.")
+        raise DataError(
+            f"{where} is no dialogue; it needs a list 'turns', 'messages' or 'conversations'."
+        )
     turns = []
     for entry in entries:
         speaker = entry.get(speaker_key) if isinstance(entry, dict) else None
@@ -103,7 +131,7 @@ def parse_records(lines: Iterable[str], name: str) -> Iterator[tuple[int, dict[s
             raise DataError(f"{name}, line {number} is not valid JSON; mend it.") from None
         if not isinstance(record, dict):
             raise DataError(f"{name}, line {number} is not a JSON object; mend it.")
-        if "\\u" in line and not _is_unicode(record):
+        if not is_unicode(line, record):
             raise DataError(f"{name}, line {number} holds half a surrogate pair; mend it.")
         yield number, record
 
@@ -117,7 +145,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
     """
     try:
         with path.open("rb") as file:
-            binary: Any = _decompressed(file, path) if path.suffix == ".zst" else file
+            binary: Any = decompress(file, path.name) if path.suffix == ".zst" else file
             with decoded(binary, path.name) as lines:
                 yield lines
     except OSError as error:
@@ -139,57 +167,10 @@ def decoded(binary: Any, name: str) -> Iterator[TextIO]:
         raise DataError(f"{name} is not valid UTF-8; convert it first.") from None
 
 
-def _decompressed(file: Any, path: Path) -> Any:
-    try:
-        import zstandard
-    except ImportError:
-        raise MissingExtraError("zstandard", "data") from None
-    reader: Any = io.BufferedReader(_ZstdFile(file, path, zstandard))
-    return reader
-
-
-class _ZstdFile(io.RawIOBase):
-    """Decompresses frame after frame. Unlike zstandard's own reader it takes a cut-off file for an error,
-    not for a shorter file; small bites of input bound what one of them can become."""
-
-    def __init__(self, file: BinaryIO, path: Path, zstandard: Any) -> None:
-        self._file = file
-        self._path = path
-        self._zstandard = zstandard
-        self._frame: Any = None
-        self._compressed = b""
-        self._ready = b""
-
-    def readable(self) -> bool:
+def is_unicode(line: str, record: Mapping[str, Any]) -> bool:
+    """Whether a line's record is free of half surrogate pairs, which only an escape can bring."""
+    if "\\u" not in line:
         return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._ready:
-            self._compressed = self._compressed or self._file.read(1024)
-            if not self._compressed:
-                if self._frame is not None:
-                    raise DataError(f"{self._path.name} is cut off; get a complete copy.")
-                return 0
-            self._ready = self._decompress()
-        size = min(len(buffer), len(self._ready))
-        buffer[:size] = self._ready[:size]
-        self._ready = self._ready[size:]
-        return size
-
-    def _decompress(self) -> bytes:
-        frame = self._frame or self._zstandard.ZstdDecompressor().decompressobj()
-        try:
-            text: bytes = frame.decompress(self._compressed)
-        except self._zstandard.ZstdError:
-            raise DataError(
-                f"{self._path.name} is damaged or no zstd file; decompress it or rename it."
-            ) from None
-        self._compressed = frame.unused_data if frame.eof else b""
-        self._frame = None if frame.eof else frame
-        return text
-
-
-def _is_unicode(record: Mapping[str, Any]) -> bool:
     try:
         json.dumps(record, ensure_ascii=False).encode()
     except UnicodeEncodeError:

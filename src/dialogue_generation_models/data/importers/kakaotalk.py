@@ -71,6 +71,7 @@ _TITLES = (
     ),
     re.compile(r"(.{0,1000}) with KakaoTalk Chats"),
 )
+_MOST_STAMPS = 100_000
 _CSV_HEADER = "Date,User,Message"
 _CSV_START = re.compile(r"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)?,")
 _CSV_WHOLE_START = re.compile(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,"[^"]{0,200}","')
@@ -105,49 +106,52 @@ class _TextReader:
         self._out = out
         self._form: re.Pattern[str] | None = None
         self._day = ""
-        self._is_notice = False
+        self._stamps: dict[str, str] = {}
+        """Stamps that were parsed: most lines repeat that of the line before."""
 
     def read(self, first: str, lines: Iterator[str]) -> Iterator[Message]:
-        form: re.Pattern[str] | None = None
+        out, parse = self._out, self._parse
         for line in itertools.chain([first], lines):
-            found = form.match(line) if form else None
-            is_whole = bool(found) or self._ends_message(line)
-            if is_whole and (message := self._close()):
-                yield message
-            if found:
-                self._open(found)
+            record = parse(line)
+            kind = None if record else self._name(line)
+            if not record and not kind:
+                out.extend(line)
+                continue
+            if out.lines:
+                if message := self._close():
+                    yield message
             else:
-                self._take(line)
-                form = self._form
+                out.close("blank")
+            if record:
+                out.open(*record)
+            elif kind:
+                self._take(kind, line)
         if message := self._close():
             yield message
 
-    def _ends_message(self, line: str) -> bool:
-        if not line or line.isspace():
-            return False
-        return self._is_date(line) or (self._form is _BRACKETED and is_notice(line))
-
-    def _take(self, line: str) -> None:
-        """Take a line that is no message of the settled style; it may settle the style."""
-        out = self._out
-        if not line or line.isspace():
-            out.extend(line)
-        elif self._is_date(line):
-            self._day = parse_day(line) or self._day
-            if line[0] == "-":
-                self._form = _BRACKETED
-            out.account.add("date")
-        elif self._form is None:
-            out.close("blank")
-            found = self._settle(line)
-            if found:
-                self._open(found)
-            else:
-                self._take_header(line)
-        elif self._form is _BRACKETED and is_notice(line):
-            out.account.add("notice")
+    def _parse(self, line: str) -> tuple[str | None, str, str, bool] | None:
+        """Return time, speaker, text and whether it is a notice of a message line; None of any other."""
+        if self._form is _DATED:
+            stamp, comma, rest = line.partition(", ")
+            if comma and (at := self._stamps.get(stamp)):
+                speaker, colon, text = rest.partition(" : ")
+                return (at, speaker.strip(), text, False) if colon else (at, "", rest, True)
+        found = self._form.match(line) if self._form else self._settle(line)
+        if not found:
+            return None
+        first, second, rest = found[1], found[2], found[3]
+        if self._form is _BRACKETED:
+            return self._on_day(second), first, rest, False
+        if self._form is _DATED:
+            at = parse_stamp(first)
+            if at and len(self._stamps) < _MOST_STAMPS:
+                self._stamps[first] = at
         else:
-            out.extend(line)
+            at = self._on_day(first)
+        speaker, colon, text = rest.partition(" : ")
+        if second == ":" or not colon:
+            return at, "", rest, True
+        return at, speaker.strip(), text, False
 
     def _settle(self, line: str) -> re.Match[str] | None:
         for form in (_BRACKETED, _DATED, _TIMED):
@@ -155,6 +159,26 @@ class _TextReader:
                 self._form = form
                 return found
         return None
+
+    def _name(self, line: str) -> LineClass | None:
+        """Name a line that is no message; None if it is blank or goes on with the message before."""
+        if not line or line.isspace():
+            return None
+        if self._is_date(line):
+            return "date"
+        if self._form is None:
+            return "notice" if is_notice(line) else "header"
+        return "notice" if self._form is _BRACKETED and is_notice(line) else None
+
+    def _take(self, kind: LineClass, line: str) -> None:
+        out = self._out
+        out.account.add(kind)
+        if kind == "date":
+            self._day = parse_day(line) or self._day
+            if line[0] == "-":
+                self._form = _BRACKETED
+        elif self._form is None and not out.title and not _SAVED.match(line):
+            out.title = parse_title(line)
 
     def _is_date(self, line: str) -> bool:
         """A date line; one of a day that is past is a line of a body that was copied from elsewhere."""
@@ -169,23 +193,6 @@ class _TextReader:
             return day is not None and (self._out.is_after_blank or not self._out.lines)
         return day is not None and day >= self._day
 
-    def _take_header(self, line: str) -> None:
-        out = self._out
-        out.account.add("notice" if is_notice(line) else "header")
-        if not out.title and not _SAVED.match(line):
-            out.title = parse_title(line)
-
-    def _open(self, found: re.Match[str]) -> None:
-        out, first, second, rest = self._out, found[1], found[2], found[3]
-        self._is_notice = False
-        if self._form is _BRACKETED:
-            out.open(self._on_day(second), first, rest)
-            return
-        at = parse_stamp(first) if self._form is _DATED else self._on_day(first)
-        speaker, colon, text = rest.partition(" : ")
-        self._is_notice = second == ":" or not colon
-        out.open(at, speaker.strip(), rest if self._is_notice else text)
-
     def _on_day(self, clock: str) -> str | None:
         time = parse_clock(clock)
         return f"{self._day}T{time}" if self._day and time else None
@@ -195,10 +202,10 @@ class _TextReader:
         if not out.lines:
             out.close("blank")
             return None
-        message = Message(out.at, out.speaker, "\n".join(out.lines))
-        line_class = "notice" if self._is_notice else _classify(message.text)
+        text = out.text
+        line_class: LineClass = "notice" if out.is_notice else _classify(text)
         out.close(line_class)
-        return message if line_class == "message" else None
+        return Message(out.at, out.speaker, text) if line_class == "message" else None
 
 
 def is_notice(text: str) -> bool:
@@ -230,7 +237,7 @@ def _read_csv(lines: Iterator[str], out: Assembler) -> Iterator[Message]:
         is_start = not record or (quotes % 2 and _CSV_WHOLE_START.match(line))
         if is_start and record:
             # The field before was cut off: a new record begins where its closing quote is missing.
-            out.account.add("unparsed", len(record))
+            out.account.add_unparsed(len(record))
         if is_start:
             record, quotes, size = [], 0, 0
         record.append(line)
@@ -240,7 +247,7 @@ def _read_csv(lines: Iterator[str], out: Assembler) -> Iterator[Message]:
             if message := _take_record(record, out):
                 yield message
             record = []
-    out.account.add("unparsed", len(record))
+    out.account.add_unparsed(len(record))
 
 
 def _take_record(record: list[str], out: Assembler) -> Message | None:
@@ -251,7 +258,7 @@ def _take_record(record: list[str], out: Assembler) -> Message | None:
         return None
     fields = next(csv.reader([text])) if _CSV_START.match(text) and len(text) < 131072 else []
     if len(fields) != 3:
-        out.account.add("unparsed", len(record))
+        out.account.add_unparsed(len(record))
         return None
     date, speaker, body = fields
     line_class: LineClass = _classify(body)

@@ -1,8 +1,10 @@
-"""LINE exports from a phone: tab-separated, in Japanese, English or Chinese.
+"""LINE exports in Japanese, English or Chinese: a phone's (tabs) and the desktop's (columns of spaces).
 
-A body of several lines stands in quotes, with `""` for a quote; other versions write it bare. A quote that
-opens a body and never closes is an ordinary character. Dates such as `Tue, 06/01/2026` are read by their
-weekday. The desktop's save (columns of spaces) is not read: names and bodies cannot be told apart in it.
+- A body of several lines stands in quotes, with `""` for a quote; other versions write it bare. A quote that
+  opens a body and never closes is an ordinary character.
+- Dates such as `Tue, 06/01/2026` are read by their weekday.
+- The desktop writes no header, and names with spaces run into the bodies. Which words are a name, the first
+  lines tell: a word that may follow a name's first word and does so again and again belongs to it.
 """
 
 from __future__ import annotations
@@ -14,9 +16,12 @@ from datetime import date
 
 from ..chats import Message
 from .account import Assembler, LineClass
+from .encodings import peek
 from .stamps import CLOCK, parse_clock, parse_day
 
-_RECORD = re.compile(rf"({CLOCK})\t(?:([^\t]{{0,200}})\t)?(.*)", re.DOTALL)
+_TIME = re.compile(CLOCK)
+_RECORD = re.compile(rf"{CLOCK}\t")
+_DESKTOP_RECORD = re.compile(rf"({CLOCK}) (.+)", re.DOTALL)
 _DAY = re.compile(
     r"\d{4}(?:[/.]\d{1,2}[/.]\d{1,2}|年\d{1,2}月\d{1,2}日) ?"
     r"(?:[(（].{1,3}[)）]|週.|星期.|.曜日|[A-Z][a-z]{2,8})"
@@ -74,18 +79,29 @@ _WORDS = (
     ),
 )
 _PLACEHOLDERS = frozenset(f"[{word}]" for word in _WORDS) | {"(emoji)"}
+_DESKTOP_PLACEHOLDERS = frozenset(("Photos", "Videos", "Stickers", "Audio"))
 _PLACES = ("[位置情報] ", "[Location] ", "[位置訊息] ", "[null] https://")
 """Beginnings of a shared place, which is an address and no words."""
 _UNSENT = ("メッセージの送信を取り消しました", "unsent a message.", "已收回訊息")
+_DESKTOP_NOTICE = re.compile(
+    r"[^ ]{1,100}(?: [^ ]{1,100}){0,3}が.{0,200}(?:参加|招待|退出|退会|削除|変更)しました。"
+    r"|.{1,100} (?:joined the (?:chat|group)|left the (?:chat|group)|unsent a message)\."
+    r"|(?:Message unsent\.|メッセージの送信を取り消しました。?)"
+)
 _LOOKAHEAD = 500
 """Lines that may stand in one quoted body."""
+_NAMES_LOOKAHEAD = 5000
+"""Lines of the desktop's save that tell its names."""
+_LONGEST_NAME = 200
 
 
 def matches(lines: list[str]) -> bool:
     """Whether these first lines of a file are a LINE export's."""
     if any(line.startswith("[LINE]") or _SAVED.match(line) for line in lines[:3]):
         return any(_RECORD.match(line) or _is_day(line) for line in lines) or len(lines) < 5
-    return any(map(_is_day, lines)) and any(map(_RECORD.match, lines))
+    if not any(map(_is_day, lines)):
+        return False
+    return any(map(_RECORD.match, lines)) or any(map(_DESKTOP_RECORD.match, lines))
 
 
 def read_line(lines: Iterator[str], out: Assembler) -> Iterator[Message]:
@@ -96,45 +112,81 @@ def read_line(lines: Iterator[str], out: Assembler) -> Iterator[Message]:
 class _Reader:
     def __init__(self, lines: Iterator[str], out: Assembler) -> None:
         self._lines = lines
-        self._ahead: deque[str] = deque()
+        self._ahead = deque(peek(lines, _NAMES_LOOKAHEAD))
         """Lines that were looked at and are still to be taken."""
         self._out = out
         self._day = ""
         self._is_month_first: bool | None = None
         self._has_begun = False
-        self._is_notice = False
+        self._clocks: dict[str, str | None] = {}
+        """Times that were parsed: most lines repeat that of the line before."""
+        self._names: _Names | None = None
+        if not any(map(_RECORD.match, self._ahead)):
+            found = map(_DESKTOP_RECORD.match, self._ahead)
+            self._names = _Names([record[2] for record in found if record])
 
     def read(self) -> Iterator[Message]:
-        out = self._out
-        while (line := self._next()) is not None:
-            if found := _RECORD.match(line):
-                if message := self._close():
-                    yield message
-                self._open(found)
-            elif day := self._read_day(line):
-                if message := self._close():
-                    yield message
-                self._day, self._has_begun = day, True
+        out, ahead, lines = self._out, self._ahead, self._lines
+        parse = self._parse if self._names is None else self._parse_desktop
+        while (line := ahead.popleft() if ahead else next(lines, None)) is not None:
+            record = parse(line)
+            day = None if record else self._read_day(line)
+            if not record and not day:
+                if self._has_begun or not line.strip():
+                    out.extend(line)
+                else:
+                    out.close("blank")
+                    self._take_header(line)
+                continue
+            self._has_begun = True
+            if message := self._close():
+                yield message
+            if record:
+                out.open(*record)
+                if record[2].startswith('"'):
+                    self._take_quoted(record[2])
+            elif day:
+                self._day = day
                 out.account.add("date")
-            elif self._has_begun or not line.strip():
-                out.extend(line)
-            else:
-                out.close("blank")
-                self._take_header(line)
         if message := self._close():
             yield message
 
     def _next(self) -> str | None:
         return self._ahead.popleft() if self._ahead else next(self._lines, None)
 
-    def _open(self, found: re.Match[str]) -> None:
-        out, speaker, body = self._out, found[2] or "", found[3]
-        time = parse_clock(found[1])
-        self._has_begun = True
-        self._is_notice = not speaker or body.endswith(_UNSENT)
-        out.open(f"{self._day}T{time}" if self._day and time else None, speaker, body)
-        if body.startswith('"'):
-            self._take_quoted(body)
+    def _parse(self, line: str) -> tuple[str | None, str, str, bool] | None:
+        """Return time, speaker, text and whether it is a notice of a message line; None of any other."""
+        fields = line.split("\t", 2)
+        if len(fields) == 1 or not self._is_clock(fields[0]):
+            return None
+        if len(fields) == 2 or len(fields[1]) > _LONGEST_NAME:
+            return self._on_day(fields[0]), "", line[len(fields[0]) + 1 :], True
+        _, speaker, body = fields
+        return self._on_day(fields[0]), speaker, body, not speaker or body.endswith(_UNSENT)
+
+    def _parse_desktop(self, line: str) -> tuple[str | None, str, str, bool] | None:
+        found = _DESKTOP_RECORD.match(line)
+        if not found or not self._is_clock(found[1]):
+            return None
+        at, rest = self._on_day(found[1]), found[2]
+        assert self._names is not None
+        speaker, body = self._names.split(rest)
+        if not body or (speaker not in self._names.known and _DESKTOP_NOTICE.fullmatch(rest)):
+            return at, "", rest, True
+        if body in _DESKTOP_PLACEHOLDERS:
+            body = ""
+        return at, speaker, body, body.endswith(_UNSENT) or body == "Message unsent."
+
+    def _is_clock(self, text: str) -> bool:
+        if text not in self._clocks:
+            if not _TIME.fullmatch(text):
+                return False
+            self._clocks[text] = parse_clock(text)
+        return True
+
+    def _on_day(self, clock: str) -> str | None:
+        time = self._clocks[clock]
+        return f"{self._day}T{time}" if self._day and time else None
 
     def _take_quoted(self, body: str) -> None:
         """Take the lines up to the closing quote; none if the quote turns out to be the writer's own."""
@@ -187,10 +239,50 @@ class _Reader:
         if not out.lines:
             out.close("blank")
             return None
-        message = Message(out.at, out.speaker, "\n".join(out.lines))
-        line_class = "notice" if self._is_notice else _classify(message.text)
+        text = out.text
+        line_class: LineClass = "notice" if out.is_notice else _classify(text)
         out.close(line_class)
-        return message if line_class == "message" else None
+        return Message(out.at, out.speaker, text) if line_class == "message" else None
+
+
+class _Names:
+    """Tells name and body apart by the names that the first records show."""
+
+    _ENOUGH = 5
+    """Records in which a word must follow a name's words to be one of them."""
+    _MOST_WORDS = 4
+
+    def __init__(self, records: list[str]) -> None:
+        self.known: set[str] = set()
+        self._learn([], [record[:_LONGEST_NAME].split(" ") for record in records])
+        self._most = max((name.count(" ") + 1 for name in self.known), default=1)
+
+    def _learn(self, name: list[str], records: list[list[str]]) -> None:
+        """Go on with a name as long as every record does so with a word that comes again and again."""
+        following: dict[str, list[list[str]]] = {}
+        for record in records:
+            # The last word is the body, or its beginning.
+            following.setdefault(
+                record[len(name)] if len(record) > len(name) + 1 else "", []
+            ).append(record)
+        counts = [len(same) for word, same in following.items() if word]
+        is_name = "" not in following and min(counts, default=0) >= self._ENOUGH
+        if name and (len(name) == self._MOST_WORDS or not is_name):
+            if len(records) >= self._ENOUGH:
+                self.known.add(" ".join(name))
+            return
+        for word, same in following.items():
+            if word and word not in _PLACEHOLDERS:
+                self._learn([*name, word], same)
+
+    def split(self, record: str) -> tuple[str, str]:
+        """Return name and body of a record; a name that is not known is one word."""
+        words = record.split(" ", self._most)
+        for size in range(min(self._most, len(words) - 1), 0, -1):
+            name = " ".join(words[:size])
+            if size == 1 or name in self.known:
+                return name, record[len(name) + 1 :]
+        return record, ""
 
 
 def _is_day(line: str) -> bool:

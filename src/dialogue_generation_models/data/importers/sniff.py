@@ -1,4 +1,4 @@
-"""Imports exports of any known format; which one a file is, its content tells.
+"""Imports files of any known format; which one a file is, its content tells.
 
 Memory is bounded: a room leaves as chat lines of a few thousand messages. Files named `NAME-1.txt` and
 `NAME-2.txt` of one title are parts of one export. Accounts and problems name neither files nor people: both
@@ -7,81 +7,122 @@ may be private.
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import itertools
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import DataError, OptionError
+from ...errors import DataError, MissingExtraError, OptionError
 from ..chats import Chat, Message
-from . import kakaotalk, line
+from . import corpora, kakaotalk, line
 from .account import Account, Assembler
-from .encodings import read_lines
+from .encodings import LONGEST_LINE, peek, read_blocks, tell_encoding
+from .rooms import cut, find_copies, merge, name_room
 
-Reader = Callable[[Iterator[str], Assembler], Iterator[Message]]
-READERS: dict[str, tuple[Callable[[list[str]], bool], Reader]] = {
+Matches = Callable[[list[str]], bool]
+READERS: dict[str, tuple[Matches, Callable[[Iterator[str], Assembler], Iterator[Message]]]] = {
     "kakaotalk": (kakaotalk.matches, kakaotalk.read_kakaotalk),
     "line": (line.matches, line.read_line),
 }
-"""Format → (does it match these first lines, its reader), in the order in which they are tried."""
+"""Format of a messenger → (does it match these first lines, its reader)."""
+CORPUS_READERS: dict[str, tuple[Matches, Callable[[Iterator[str], Account], Iterator[Chat]]]] = {
+    "jsonl": (corpora.matches_jsonl, corpora.read_jsonl),
+    "csv": (corpora.matches_csv, corpora.read_csv),
+    "tsv": (corpora.matches_tsv, corpora.read_tsv),
+}
+"""Format of a corpus → the same; a corpus has no room, and each line of it is a chat of its own."""
+FORMATS = (*READERS, *CORPUS_READERS)
+"""All formats, in the order in which they are tried."""
 
-MOST_MESSAGES = 5000
-"""Messages of a chat line."""
-SILENCE = timedelta(minutes=30)
-"""A chat line that is half full ends at a silence as long as this."""
 _HEAD = 100
 """Lines by which a format is told."""
+_LONGEST_CORPUS_LINE = 1 << 24
+"""Characters of a line of a corpus that are kept: a line may be a whole chat."""
 _PART = re.compile(r"(?<!\d-\d\d)-(\d{1,3})$")
 
 
+@dataclass(frozen=True)
+class _Export:
+    """A file that can be read, its account, and what its beginning tells."""
+
+    path: Path
+    account: Account
+    encoding: str
+    title: str
+    tell: Callable[[int], object] | None
+
+    def read(self, account: Account | None = None) -> Iterator[Message]:
+        """Yield the messages, accounted in the file's own account unless another is given."""
+        is_last = account is None
+        out = Assembler(account or self.account)
+        lines = _read(self.path, self.encoding, out.account, self.tell if is_last else None)
+        return READERS[self.account.source][1](lines, out)
+
+    def read_chats(self) -> Iterator[Chat]:
+        """Yield the chats of a corpus."""
+        lines = _read(self.path, self.encoding, self.account, self.tell, _LONGEST_CORPUS_LINE)
+        return CORPUS_READERS[self.account.source][1](lines, self.account)
+
+
 def import_files(
-    paths: Sequence[Path], accounts: list[Account], *, format: str | None = None
+    paths: Sequence[Path],
+    accounts: list[Account],
+    *,
+    format: str | None = None,
+    tell: Callable[[int], object] | None = None,
 ) -> Iterator[Chat]:
-    """Yield the chat lines of exports, in the order of the files; parts of one chat follow each other.
+    """Yield the chat lines of files, in their order; parts and copies of one room become one.
 
     Args:
         paths: the files.
         accounts: gets one account a file, in the order of `paths`, filled while the chats are read. A
             file that cannot be read has a `problem` there and does not keep the others from being read.
-        format: a name in `READERS`; told from each file's content if None.
+        format: a name in `FORMATS`; told from each file's content if None.
+        tell: is given the bytes of each piece that has been read.
 
     Raises:
         OptionError: no such format.
+        MissingExtraError: a file is compressed and zstandard is not installed.
     """
-    if format is not None and format not in READERS:
-        raise OptionError(f"--format knows no '{format}'; use one of: {', '.join(READERS)}.")
+    if format is not None and format not in FORMATS:
+        raise OptionError(f"--format knows no '{format}'; use one of: {', '.join(FORMATS)}.")
     new = [Account() for _ in paths]
     accounts += new
+    exports: list[list[_Export]] = []
+    for group in _group_parts(paths):
+        found = (_survey(paths[place], new[place], format, tell) for place in group)
+        parts = [export for export in found if export]
+        # Neighbours of one title are parts; a corpus has no title and stands alone.
+        exports += [list(same) for _, same in itertools.groupby(parts, key=_room_key)]
     seen: set[str] = set()
-    for parts in _group_parts(paths):
-        rooms = [_open_room(paths[part], new[part], format) for part in parts]
-        yield from _read_rooms([room for room in rooms if room], seen)
+    for rooms in _group_titles(exports):
+        first = rooms[0][0]
+        if first.account.source in CORPUS_READERS:
+            yield from first.read_chats()
+            continue
+        for copies in _group_copies(rooms):
+            yield from _read_room([rooms[place] for place in copies], seen)
 
 
-class _Room:
-    """A file that is being read; its first message is read already, and with it the title."""
-
-    def __init__(self, source: str, out: Assembler, messages: Iterator[Message]) -> None:
-        self.source = source
-        self._out = out
-        first = next(messages, None)
-        self.title = out.title
-        self.messages = itertools.chain([] if first is None else [first], messages)
-
-
-def _open_room(path: Path, account: Account, format: str | None) -> _Room | None:
+def _survey(
+    path: Path, account: Account, format: str | None, tell: Callable[[int], object] | None
+) -> _Export | None:
+    """Look at the beginning of a file; None, and a problem in its account, if it cannot be read."""
     try:
         if path.exists() and not path.is_file():
             raise DataError("It is no regular file; name the export itself.")
-        lines = _guard(read_lines(path), account)
-        head = list(itertools.islice(lines, _HEAD))
+        encoding = tell_encoding(path)
+        blocks = read_blocks(path, encoding, _LONGEST_CORPUS_LINE)
+        head = peek(itertools.chain.from_iterable(blocks), _HEAD)
         account.source = format or tell_format(head)
-        out = Assembler(account)
-        reader = READERS[account.source][1]
-        return _Room(account.source, out, reader(itertools.chain(head, lines), out))
+        title = ""
+        if account.source in READERS:
+            out = Assembler(Account())
+            next(READERS[account.source][1](iter(head), out), None)
+            title = out.title
+        return _Export(path, account, encoding, title, tell)
     except DataError as error:
         account.problem = str(error)
     except OSError as error:
@@ -89,12 +130,28 @@ def _open_room(path: Path, account: Account, format: str | None) -> _Room | None
     return None
 
 
-def _guard(lines: Iterator[str], account: Account) -> Iterator[str]:
-    """Pass lines on; a file that breaks off is read up to there."""
+def _read(
+    path: Path,
+    encoding: str,
+    account: Account,
+    tell: Callable[[int], object] | None,
+    longest: int = LONGEST_LINE,
+) -> Iterator[str]:
+    """Yield the lines of a file; one that breaks off is read up to there."""
+    return itertools.chain.from_iterable(
+        _guard(read_blocks(path, encoding, longest, tell), account)
+    )
+
+
+def _guard(blocks: Iterator[list[str]], account: Account) -> Iterator[list[str]]:
     try:
-        yield from lines
+        yield from blocks
     except OSError as error:
         account.problem = _explain(error)
+    except MissingExtraError:
+        raise
+    except DataError as error:
+        account.problem = str(error)
 
 
 def _explain(error: OSError) -> str:
@@ -109,10 +166,10 @@ def tell_format(head: list[str]) -> str:
     """
     if not head:
         raise DataError("It is empty; export the chat again.")
-    for name, (matches, _) in READERS.items():
+    for name, (matches, _) in {**READERS, **CORPUS_READERS}.items():
         if matches(head):
             return name
-    raise DataError(f"Its format is unknown; these are read: {', '.join(READERS)}.")
+    raise DataError(f"Its format is unknown; these are read: {', '.join(FORMATS)}.")
 
 
 def _group_parts(paths: Sequence[Path]) -> Iterator[list[int]]:
@@ -126,45 +183,39 @@ def _group_parts(paths: Sequence[Path]) -> Iterator[list[int]]:
         yield [place for _, place in sorted(group)]
 
 
-def _read_rooms(rooms: list[_Room], seen: set[str]) -> Iterator[Chat]:
-    """Yield the chat lines of files that may be parts of one room: neighbours of one title are."""
-    for _, group in itertools.groupby(rooms, key=lambda room: (room.source, _room_key(room))):
-        parts = list(group)
-        source, title, name = parts[0].source, parts[0].title, ""
-        for messages in cut(itertools.chain.from_iterable(part.messages for part in parts)):
-            name = name or _name_room(source, title, messages, seen)
-            yield Chat(name, source, title, tuple(messages))
+def _room_key(export: _Export) -> tuple[str, str]:
+    if export.account.source in CORPUS_READERS:
+        return export.account.source, str(id(export))
+    return export.account.source, re.sub(r"-\d{1,3}\.txt$", "", export.title)
 
 
-def _room_key(room: _Room) -> str:
-    return re.sub(r"-\d{1,3}\.txt$", "", room.title)
+def _group_titles(exports: list[list[_Export]]) -> list[list[list[_Export]]]:
+    """Put exports of one title together."""
+    groups: dict[tuple[str, str], list[list[_Export]]] = {}
+    for parts in exports:
+        groups.setdefault(_room_key(parts[0]), []).append(parts)
+    return list(groups.values())
 
 
-def cut(messages: Iterable[Message]) -> Iterator[list[Message]]:
-    """Cut a room into the messages of its chat lines."""
-    line: list[Message] = []
-    for message in messages:
-        if len(line) >= MOST_MESSAGES // 2 and (
-            len(line) >= MOST_MESSAGES or _is_silence(line[-1].at, message.at)
-        ):
-            yield line
-            line = []
-        line.append(message)
-    if line:
-        yield line
+def _group_copies(rooms: list[list[_Export]]) -> list[list[int]]:
+    if len(rooms) == 1:
+        return [[0]]
+    return find_copies([functools.partial(_read_parts, parts, True) for parts in rooms])
 
 
-def _is_silence(before: str | None, after: str | None) -> bool:
-    if before is None or after is None:
-        return False
-    return datetime.fromisoformat(after) - datetime.fromisoformat(before) >= SILENCE
+def _read_parts(parts: list[_Export], is_survey: bool) -> Iterator[Message]:
+    return itertools.chain.from_iterable(
+        part.read(Account() if is_survey else None) for part in parts
+    )
 
 
-def _name_room(source: str, title: str, messages: list[Message], seen: set[str]) -> str:
-    """Make an id of the content, so that it tells no name and stays the same in every run."""
-    content = json.dumps([source, title, messages[:100]], ensure_ascii=False)
-    name = f"{source}-{hashlib.sha256(content.encode(errors='replace')).hexdigest()[:16]}"
-    numbered = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
-    unused = next(candidate for candidate in numbered if candidate not in seen)
-    seen.add(unused)
-    return unused
+def _read_room(copies: list[list[_Export]], seen: set[str]) -> Iterator[Chat]:
+    """Yield the chat lines of one room."""
+    first = copies[0][0]
+    messages = _read_parts(copies[0], False)
+    for parts in copies[1:]:
+        messages = merge(messages, _read_parts(parts, False), parts[0].account.add_repeated)
+    name, source = "", first.account.source
+    for stretch in cut(messages):
+        name = name or name_room(source, first.title, stretch, seen)
+        yield Chat(name, source, first.title, tuple(stretch))

@@ -1,0 +1,144 @@
+"""Corpora as chat lines: JSON Lines (dialogues of any known form, and our own chat lines), TSV, Q/A CSV.
+
+One dialogue becomes one chat line, whose messages have no time and keep their speakers. Our own chat lines go
+through as they are. An id is kept; a dialogue without one is named after its content and its line. A line that
+is no dialogue is unparsed, and nothing of it is told but its number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ...dialogue import Dialogue
+from ...errors import DataError
+from ..chats import Chat, Message, parse_chat
+from .account import LONGEST_MESSAGE, Account
+from .jsonl import DIALOGUE_KEYS, is_unicode, parse_dialogue
+from .pairs import find_columns, is_tsv_header, parse_tsv, split_csv
+
+
+def matches_jsonl(lines: list[str]) -> bool:
+    """Whether these first lines of a file are JSON Lines with dialogues or chats."""
+    first = next((line for line in lines if line.strip()), "")
+    if not first.lstrip().startswith("{"):
+        return False
+    record = _load(first)
+    # A first line too long to be held whole cannot be loaded.
+    return any(key in record for key in DIALOGUE_KEYS) if record else '"turns"' in first
+
+
+def matches_tsv(lines: list[str]) -> bool:
+    """Whether these first lines of a file are pairs with a tab between."""
+    filled = [line for line in lines if line.strip()]
+    return bool(filled) and all(line.count("\t") == 1 for line in filled)
+
+
+def matches_csv(lines: list[str]) -> bool:
+    """Whether a file's first line names the columns of questions and answers."""
+    return bool(lines) and find_columns(lines[0]) is not None
+
+
+def read_jsonl(lines: Iterator[str], account: Account) -> Iterator[Chat]:
+    """Yield the chat lines of JSON Lines."""
+    before = ""
+    for number, line in enumerate(lines, start=1):
+        if not line or line.isspace():
+            account.add("blank")
+        elif chat := _parse(line, number, before):
+            account.add("message")
+            before = chat.id
+            yield chat
+        else:
+            account.add_unparsed()
+
+
+def read_tsv(lines: Iterator[str], account: Account) -> Iterator[Chat]:
+    """Yield the pairs of a TSV file."""
+    for number, line in enumerate(lines, start=1):
+        if not line or line.isspace():
+            account.add("blank")
+        elif number == 1 and is_tsv_header(line):
+            account.add("header")
+        elif dialogue := parse_tsv(line):
+            account.add("message")
+            yield _to_chat(dialogue, "tsv", number)
+        else:
+            account.add_unparsed()
+
+
+def read_csv(lines: Iterator[str], account: Account) -> Iterator[Chat]:
+    """Yield the pairs of a CSV file; without a header the first two columns are meant."""
+    columns = (0, 1)
+    record: list[str] = []
+    quotes = size = 0
+    for number, line in enumerate(lines, start=1):
+        if number == 1 and (named := find_columns(line)):
+            columns = named
+            account.add("header")
+            continue
+        record.append(line)
+        quotes += line.count('"')
+        size += len(line) + 1
+        if quotes % 2 and size < LONGEST_MESSAGE:
+            continue
+        if chat := _take_record("\n".join(record), columns, number):
+            account.add("message")
+            account.add("continuation", len(record) - 1)
+            yield chat
+        elif len(record) == 1 and not line.strip():
+            account.add("blank")
+        else:
+            account.add_unparsed(len(record))
+        record, quotes, size = [], 0, 0
+    account.add_unparsed(len(record))
+
+
+def _take_record(record: str, columns: tuple[int, int], number: int) -> Chat | None:
+    fields = split_csv(record) or []
+    if len(fields) <= max(columns):
+        return None
+    texts = [fields[column] for column in columns]
+    if not all(text.strip() for text in texts):
+        return None
+    return _to_chat(Dialogue.from_texts(texts), "csv", number)
+
+
+def _parse(line: str, number: int, before: str) -> Chat | None:
+    record = _load(line)
+    if not record:
+        return None
+    try:
+        if _is_chat(record):
+            chat = parse_chat(record, "")
+            return chat if chat.messages else None
+        return _to_chat(parse_dialogue(record, ""), "jsonl", number, before)
+    except DataError:
+        return None
+
+
+def _load(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and is_unicode(line, record) else None
+
+
+def _is_chat(record: dict[str, Any]) -> bool:
+    """Our own chat lines have `messages` as chat APIs have, but of other fields."""
+    messages = record.get("messages")
+    first = messages[0] if isinstance(messages, list) and messages else None
+    return isinstance(first, dict) and "text" in first
+
+
+def _to_chat(dialogue: Dialogue, source: str, number: int, before: str = "") -> Chat:
+    """Make a chat line; neighbouring ones must not share an id, which would make them one room."""
+    name = dialogue.id
+    if not name or name == before:
+        content = json.dumps([(t.speaker, t.text) for t in dialogue.turns], ensure_ascii=False)
+        name = f"{source}-{hashlib.sha256(content.encode()).hexdigest()[:16]}-{number}"
+    messages = tuple(Message(None, turn.speaker, turn.text) for turn in dialogue.turns)
+    return Chat(name, source, "", messages, dict(dialogue.meta))
