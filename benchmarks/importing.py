@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-_KOREAN = "오늘 내일 저녁에 우리 같이 밥 먹자 그래 좋아 어디서 만날까 몇 시에 회사 앞에서 ㅋㅋㅋㅋ 진짜? 영화 봤어"
+_KOREAN = "오늘 내일 저녁에 우리 같이 밥 먹자 그래 좋아 어디서 만날까 몇 시에 회사 앞에서 ㅋㅋㅋㅋ 진짜? 영화"
 _JAPANESE = "今日は 明日 夜に 一緒に ご飯 食べよう うん いいね どこで 会う？ 何時に 駅前で ほんと？ 映画 面白い"
 WORDS = {"ko": _KOREAN.split(), "ja": _JAPANESE.split()}
 NAMES = {"ko": ["미루", "보라", "회원님", "가람"], "ja": ["美々", "健太", "葵", "陽向"]}

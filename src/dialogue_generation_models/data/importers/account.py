@@ -5,9 +5,14 @@ Each line has exactly one class; the classes sum to the file's lines. An account
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
+from ..chats import Message
+
+Record: TypeAlias = "tuple[str | None, str, str, bool]"
+"""Time, speaker and text of the line that begins a message, and whether it is a notice."""
 LineClass = Literal[
     "message", "continuation", "date", "notice", "placeholder", "header", "blank", "unparsed"
 ]
@@ -68,15 +73,54 @@ class Assembler:
         self._size = 0
         self._blanks = 0
 
+    def read(
+        self,
+        lines: Iterable[str],
+        parse: Callable[[str], Record | None],
+        name: Callable[[str], LineClass | None],
+        classify: Callable[[str], LineClass],
+    ) -> Iterator[Message]:
+        """Yield the messages of an export's lines, and count the lines.
+
+        Args:
+            lines: all of the export.
+            parse: reads a line that begins a message; None of any other.
+            name: names one of those others, and takes what it says; None if it is blank or goes on.
+            classify: tells a message from a placeholder and a notice.
+        """
+        counts = self.account.counts
+        # A message waits here for the next line; most are followed by another, and need no assembling.
+        held: Record | None = None
+        for line in lines:
+            record = parse(line)
+            if held and record:
+                at, speaker, text, is_notice = held
+                line_class: LineClass = "notice" if is_notice else classify(text)
+                counts[line_class] += 1
+                if line_class == "message":
+                    yield Message(at, speaker, text)
+                held = record
+                continue
+            if held:
+                self.open(*held)
+            held = record
+            kind = None if record else name(line)
+            if not record and not kind:
+                self.extend(line)
+                continue
+            if message := self.close(classify):
+                yield message
+            if kind:
+                self.account.add(kind)
+        if held:
+            self.open(*held)
+        if message := self.close(classify):
+            yield message
+
     def open(self, at: str | None, speaker: str, text: str, is_notice: bool) -> None:
         """Begin a message, or a notice; the one before must have been closed."""
         self.at, self.speaker, self.is_notice = at, speaker, is_notice
         self.lines, self._size = [text], len(text)
-
-    @property
-    def text(self) -> str:
-        """What the open message says so far."""
-        return self.lines[0] if len(self.lines) == 1 else "\n".join(self.lines)
 
     def extend(self, line: str) -> None:
         """Add a line to the open message; blank ones belong to it only if text follows them."""
@@ -92,22 +136,22 @@ class Assembler:
         self.lines.append(line)
         self._blanks = 0
 
-    def replace(self, lines: list[str]) -> None:
-        """Give the open message these lines, all that follow the first being new."""
-        self.lines = lines
-        self._size = sum(map(len, lines)) + len(lines)
-        self.account.add("continuation", len(lines) - 1)
-
     @property
     def is_after_blank(self) -> bool:
         """Whether the line before this one was blank."""
         return self._blanks > 0
 
-    def close(self, line_class: LineClass) -> None:
-        """End the open message, if there is one: its first line is of this class."""
+    def close(self, classify: Callable[[str], LineClass]) -> Message | None:
+        """End the open message, if there is one, and return it if that is what it is."""
+        message = None
         if self.lines:
+            text = self.lines[0] if len(self.lines) == 1 else "\n".join(self.lines)
+            line_class = "notice" if self.is_notice else classify(text)
             self.account.counts[line_class] += 1
+            if line_class == "message":
+                message = Message(self.at, self.speaker, text)
             self.lines = []
         if self._blanks:
             self.account.add("blank", self._blanks)
             self._blanks = 0
+        return message

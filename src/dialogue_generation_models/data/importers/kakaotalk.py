@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator
 
 from ..chats import Message
-from .account import LONGEST_MESSAGE, Assembler, LineClass
-from .stamps import CLOCK, MONTH, SPACE, parse_clock, parse_day, parse_stamp
+from .account import LONGEST_MESSAGE, Assembler, LineClass, Record
+from .stamps import CLOCK, MONTH, SPACE, parse_clock, parse_day
 
 _DELETED = frozenset(
     (
@@ -53,12 +53,12 @@ _DATE_LINE = (
     rf"|{MONTH} \d{{1,2}}, \d{{4}}(?:,| at) {CLOCK}|{CLOCK}, {MONTH} \d{{1,2}}, \d{{4}}"
 )
 _STAMP = (
-    rf"\d{{4}}(?:년 \d{{1,2}}월 \d{{1,2}}일|\. \d{{1,2}}\. \d{{1,2}}\.) {CLOCK}"
-    rf"|{MONTH} \d{{1,2}}, \d{{4}}(?:,| at) {CLOCK}|{CLOCK}, {MONTH} \d{{1,2}}, \d{{4}}"
+    rf"(\d{{4}}(?:년 \d{{1,2}}월 \d{{1,2}}일|\. \d{{1,2}}\. \d{{1,2}}\.)|{MONTH} \d{{1,2}}, \d{{4}}(?:,| at)) ({CLOCK})"
+    rf"|({CLOCK}), ({MONTH} \d{{1,2}}, \d{{4}})"
 )
 _DAY = re.compile(_DATE_LINE)
 _DASHED_DAY = re.compile(r"-{10,20} .{8,40} -{10,20}")
-_DATED = re.compile(rf"({_STAMP})([,:]) ?(.*)", re.DOTALL)
+_DATED = re.compile(rf"(?:{_STAMP})([,:]) ?(.*)", re.DOTALL)
 _TIMED = re.compile(rf"((?:오전|오후){SPACE}\d{{1,2}}:\d{{2}})([,:]) ?(.*)", re.DOTALL)
 _BRACKETED = re.compile(rf"\[(.{{0,100}}?)\] \[({CLOCK})\] ?(.*)", re.DOTALL)
 _SAVED = re.compile(r"(?:저장한 날짜|Date Saved) ?: ")
@@ -71,7 +71,7 @@ _TITLES = (
     ),
     re.compile(r"(.{0,1000}) with KakaoTalk Chats"),
 )
-_MOST_STAMPS = 100_000
+_MOST_DAYS = 100_000
 _CSV_HEADER = "Date,User,Message"
 _CSV_START = re.compile(r"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)?,")
 _CSV_WHOLE_START = re.compile(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,"[^"]{0,200}","')
@@ -96,7 +96,7 @@ def read_kakaotalk(lines: Iterator[str], out: Assembler) -> Iterator[Message]:
         out.account.add("header")
         yield from _read_csv(lines, out)
     else:
-        yield from _TextReader(out).read(first, lines)
+        yield from _TextReader(out).read(itertools.chain([first], lines))
 
 
 class _TextReader:
@@ -106,52 +106,43 @@ class _TextReader:
         self._out = out
         self._form: re.Pattern[str] | None = None
         self._day = ""
-        self._stamps: dict[str, str] = {}
-        """Stamps that were parsed: most lines repeat that of the line before."""
+        self._days: dict[str, str] = {}
+        self._clocks: dict[str, str] = {}
+        """Korean days (`2020년 11월 3`) and times of day that were parsed; both come again and again."""
 
-    def read(self, first: str, lines: Iterator[str]) -> Iterator[Message]:
-        out, parse = self._out, self._parse
-        for line in itertools.chain([first], lines):
-            record = parse(line)
-            kind = None if record else self._name(line)
-            if not record and not kind:
-                out.extend(line)
-                continue
-            if out.lines:
-                if message := self._close():
-                    yield message
-            else:
-                out.close("blank")
-            if record:
-                out.open(*record)
-            elif kind:
-                self._take(kind, line)
-        if message := self._close():
-            yield message
+    def read(self, lines: Iterator[str]) -> Iterator[Message]:
+        return self._out.read(lines, self._parse, self._name, _classify)
 
-    def _parse(self, line: str) -> tuple[str | None, str, str, bool] | None:
-        """Return time, speaker, text and whether it is a notice of a message line; None of any other."""
-        if self._form is _DATED:
-            stamp, comma, rest = line.partition(", ")
-            if comma and (at := self._stamps.get(stamp)):
+    def _parse(self, line: str) -> Record | None:
+        form = self._form
+        if form is _DATED:
+            stamp, _, rest = line.partition(", ")
+            day, _, clock = stamp.partition("일 ")
+            if clock in self._clocks and day in self._days and rest:
                 speaker, colon, text = rest.partition(" : ")
+                at: str | None = f"{self._days[day]}T{self._clocks[clock]}"
                 return (at, speaker.strip(), text, False) if colon else (at, "", rest, True)
-        found = self._form.match(line) if self._form else self._settle(line)
+        found = form.match(line) if form else self._settle(line)
         if not found:
             return None
-        first, second, rest = found[1], found[2], found[3]
         if self._form is _BRACKETED:
-            return self._on_day(second), first, rest, False
-        if self._form is _DATED:
-            at = parse_stamp(first)
-            if at and len(self._stamps) < _MOST_STAMPS:
-                self._stamps[first] = at
-        else:
-            at = self._on_day(first)
+            return self._on_day(found[2]), found[1], found[3], False
+        at = self._read_stamp(found) if self._form is _DATED else self._on_day(found[1])
+        *_, mark, rest = found.groups()
         speaker, colon, text = rest.partition(" : ")
-        if second == ":" or not colon:
+        if mark == ":" or not colon:
             return at, "", rest, True
         return at, speaker.strip(), text, False
+
+    def _read_stamp(self, found: re.Match[str]) -> str | None:
+        written_day, written_clock = found[1] or found[4], found[2] or found[3]
+        day, clock = parse_day(written_day), parse_clock(written_clock)
+        if not day or not clock:
+            return None
+        if written_day.endswith("일") and len(self._days) < _MOST_DAYS:
+            self._days[written_day[:-1]] = day
+            self._clocks[written_clock] = clock
+        return f"{day}T{clock}"
 
     def _settle(self, line: str) -> re.Match[str] | None:
         for form in (_BRACKETED, _DATED, _TIMED):
@@ -161,24 +152,18 @@ class _TextReader:
         return None
 
     def _name(self, line: str) -> LineClass | None:
-        """Name a line that is no message; None if it is blank or goes on with the message before."""
         if not line or line.isspace():
             return None
         if self._is_date(line):
-            return "date"
-        if self._form is None:
-            return "notice" if is_notice(line) else "header"
-        return "notice" if self._form is _BRACKETED and is_notice(line) else None
-
-    def _take(self, kind: LineClass, line: str) -> None:
-        out = self._out
-        out.account.add(kind)
-        if kind == "date":
             self._day = parse_day(line) or self._day
             if line[0] == "-":
                 self._form = _BRACKETED
-        elif self._form is None and not out.title and not _SAVED.match(line):
-            out.title = parse_title(line)
+            return "date"
+        if self._form is None:
+            if not self._out.title and not _SAVED.match(line):
+                self._out.title = parse_title(line)
+            return "notice" if is_notice(line) else "header"
+        return "notice" if self._form is _BRACKETED and is_notice(line) else None
 
     def _is_date(self, line: str) -> bool:
         """A date line; one of a day that is past is a line of a body that was copied from elsewhere."""
@@ -196,16 +181,6 @@ class _TextReader:
     def _on_day(self, clock: str) -> str | None:
         time = parse_clock(clock)
         return f"{self._day}T{time}" if self._day and time else None
-
-    def _close(self) -> Message | None:
-        out = self._out
-        if not out.lines:
-            out.close("blank")
-            return None
-        text = out.text
-        line_class: LineClass = "notice" if out.is_notice else _classify(text)
-        out.close(line_class)
-        return Message(out.at, out.speaker, text) if line_class == "message" else None
 
 
 def is_notice(text: str) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from datetime import date
 
 from ..chats import Message
-from .account import Assembler, LineClass
+from .account import Assembler, LineClass, Record
 from .encodings import peek
 from .stamps import CLOCK, parse_clock, parse_day
 
@@ -126,45 +126,40 @@ class _Reader:
             self._names = _Names([record[2] for record in found if record])
 
     def read(self) -> Iterator[Message]:
-        out, ahead, lines = self._out, self._ahead, self._lines
         parse = self._parse if self._names is None else self._parse_desktop
+        return self._out.read(self._feed(), parse, self._name, _classify)
+
+    def _feed(self) -> Iterator[str]:
+        ahead, lines = self._ahead, self._lines
         while (line := ahead.popleft() if ahead else next(lines, None)) is not None:
-            record = parse(line)
-            day = None if record else self._read_day(line)
-            if not record and not day:
-                if self._has_begun or not line.strip():
-                    out.extend(line)
-                else:
-                    out.close("blank")
-                    self._take_header(line)
-                continue
-            self._has_begun = True
-            if message := self._close():
-                yield message
-            if record:
-                out.open(*record)
-                if record[2].startswith('"'):
-                    self._take_quoted(record[2])
-            elif day:
-                self._day = day
-                out.account.add("date")
-        if message := self._close():
-            yield message
+            yield line
 
     def _next(self) -> str | None:
         return self._ahead.popleft() if self._ahead else next(self._lines, None)
 
-    def _parse(self, line: str) -> tuple[str | None, str, str, bool] | None:
-        """Return time, speaker, text and whether it is a notice of a message line; None of any other."""
-        fields = line.split("\t", 2)
-        if len(fields) == 1 or not self._is_clock(fields[0]):
+    def _name(self, line: str) -> LineClass | None:
+        if day := self._read_day(line):
+            self._day, self._has_begun = day, True
+            return "date"
+        if self._has_begun or not line.strip():
             return None
-        if len(fields) == 2 or len(fields[1]) > _LONGEST_NAME:
-            return self._on_day(fields[0]), "", line[len(fields[0]) + 1 :], True
-        _, speaker, body = fields
-        return self._on_day(fields[0]), speaker, body, not speaker or body.endswith(_UNSENT)
+        if not self._out.title and not _SAVED.match(line):
+            found = next(filter(None, (form.fullmatch(line.strip()) for form in _TITLES)), None)
+            self._out.title = found[1] if found else line.strip()
+        return "header"
 
-    def _parse_desktop(self, line: str) -> tuple[str | None, str, str, bool] | None:
+    def _parse(self, line: str) -> Record | None:
+        clock, *columns = line.split("\t", 2)
+        if not columns or not (clock in self._clocks or self._is_clock(clock)):
+            return None
+        if len(columns) == 1 or len(columns[0]) > _LONGEST_NAME:
+            return self._on_day(clock), "", line[len(clock) + 1 :], True
+        speaker, body = columns
+        if body.startswith('"'):
+            body = self._take_quoted(body)
+        return self._on_day(clock), speaker, body, not speaker or body.endswith(_UNSENT)
+
+    def _parse_desktop(self, line: str) -> Record | None:
         found = _DESKTOP_RECORD.match(line)
         if not found or not self._is_clock(found[1]):
             return None
@@ -175,6 +170,8 @@ class _Reader:
             return at, "", rest, True
         if body in _DESKTOP_PLACEHOLDERS:
             body = ""
+        if body.startswith('"'):
+            body = self._take_quoted(body)
         return at, speaker, body, body.endswith(_UNSENT) or body == "Message unsent."
 
     def _is_clock(self, text: str) -> bool:
@@ -185,11 +182,12 @@ class _Reader:
         return True
 
     def _on_day(self, clock: str) -> str | None:
+        self._has_begun = True
         time = self._clocks[clock]
         return f"{self._day}T{time}" if self._day and time else None
 
-    def _take_quoted(self, body: str) -> None:
-        """Take the lines up to the closing quote; none if the quote turns out to be the writer's own."""
+    def _take_quoted(self, body: str) -> str:
+        """Return a body with the lines up to its closing quote; as it is if the quote is the writer's own."""
         parts = [body[1:]]
         taken: list[str] = []
         while '"' not in parts[-1].replace('""', ""):
@@ -200,10 +198,10 @@ class _Reader:
             parts.append(line)
         end = parts[-1].replace('""', "")
         if taken and end.count('"') == 1 and end.endswith('"'):
-            parts[-1] = parts[-1][:-1]
-            self._out.replace([part.replace('""', '"') for part in parts])
-        else:
-            self._ahead.extendleft(reversed(taken))
+            self._out.account.add("continuation", len(taken))
+            return "\n".join(parts)[:-1].replace('""', '"')
+        self._ahead.extendleft(reversed(taken))
+        return body
 
     def _read_day(self, line: str) -> str | None:
         """Return the day of a date line; one that is past is a line of a body that was copied."""
@@ -226,23 +224,6 @@ class _Reader:
             self._is_month_first = fitting[0]
         order = self._is_month_first if self._is_month_first in days else next(iter(days), None)
         return None if order is None else days[order].isoformat()
-
-    def _take_header(self, line: str) -> None:
-        out = self._out
-        out.account.add("header")
-        if not out.title and not _SAVED.match(line):
-            found = next(filter(None, (form.fullmatch(line.strip()) for form in _TITLES)), None)
-            out.title = found[1] if found else line.strip()
-
-    def _close(self) -> Message | None:
-        out = self._out
-        if not out.lines:
-            out.close("blank")
-            return None
-        text = out.text
-        line_class: LineClass = "notice" if out.is_notice else _classify(text)
-        out.close(line_class)
-        return Message(out.at, out.speaker, text) if line_class == "message" else None
 
 
 class _Names:

@@ -115,14 +115,15 @@ def _without(messages: list[Message], others: list[Message]) -> list[Message]:
 
 def cut(messages: Iterable[Message]) -> Iterator[list[Message]]:
     """Cut a room into the messages of its chat lines."""
-    line: list[Message] = []
+    messages = iter(messages)
+    half = MOST_MESSAGES // 2
+    line = list(itertools.islice(messages, half))
     for message in messages:
-        if len(line) >= MOST_MESSAGES // 2 and (
-            len(line) >= MOST_MESSAGES or _is_silence(line[-1].at, message.at)
-        ):
+        if len(line) >= MOST_MESSAGES or _is_silence(line[-1].at, message.at):
             yield line
-            line = []
-        line.append(message)
+            line = [message, *itertools.islice(messages, half - 1)]
+        else:
+            line.append(message)
     if line:
         yield line
 

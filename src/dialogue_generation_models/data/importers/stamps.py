@@ -50,14 +50,3 @@ def parse_day(text: str) -> str | None:
         return date(*numbers).isoformat()
     except ValueError:
         return None
-
-
-@lru_cache(maxsize=4096)
-def parse_stamp(text: str) -> str | None:
-    """Return `YYYY-MM-DDTHH:MM:SS` of a date and a time in either order; None where one is missing."""
-    found = _CLOCK.search(text)
-    if not found:
-        return None
-    # Apart, the day and the time of day have been parsed before far more often than together.
-    day, clock = parse_day(text[: found.start()] + text[found.end() :]), parse_clock(found[0])
-    return f"{day}T{clock}" if day and clock else None
