@@ -22,12 +22,8 @@ from .pairs import find_columns, is_tsv_header, parse_tsv, split_csv
 
 def matches_jsonl(lines: list[str]) -> bool:
     """Whether these first lines of a file are JSON Lines with dialogues or chats."""
-    first = next((line for line in lines if line.strip()), "")
-    if not first.lstrip().startswith("{"):
-        return False
-    record = _load(first)
-    # A first line too long to be held whole cannot be loaded.
-    return any(key in record for key in DIALOGUE_KEYS) if record else '"turns"' in first
+    records = map(_load, (line for line in lines if line.lstrip().startswith("{")))
+    return any(key in record for record in records if record for key in DIALOGUE_KEYS)
 
 
 def matches_tsv(lines: list[str]) -> bool:

@@ -122,8 +122,9 @@ class _Reader:
         """Times that were parsed: most lines repeat that of the line before."""
         self._names: _Names | None = None
         if not any(map(_RECORD.match, self._ahead)):
-            found = map(_DESKTOP_RECORD.match, self._ahead)
-            self._names = _Names([record[2] for record in found if record])
+            found = filter(None, map(_DESKTOP_RECORD.match, self._ahead))
+            said = [record[2] for record in found if not _DESKTOP_NOTICE.fullmatch(record[2])]
+            self._names = _Names(said)
 
     def read(self) -> Iterator[Message]:
         parse = self._parse if self._names is None else self._parse_desktop
