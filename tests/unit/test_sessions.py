@@ -95,6 +95,11 @@ def test_ids_are_of_the_room_and_names_are_gone() -> None:
     assert "가람" not in repr(dialogue)
 
 
+def test_bots_are_marked_by_their_letter() -> None:
+    (dialogue,) = cut(say(0, "가람", "날씨?"), say(1, "날씨봇", "맑음"))
+    assert dialogue.meta == {"room": "r", "bot_speakers": ["B"]}
+
+
 def test_more_than_26_speakers_keep_apart() -> None:
     (dialogue,) = cut(*(say(0, f"사람{i}", "응") for i in range(60)))
     assert len({turn.speaker for turn in dialogue.turns}) == 60

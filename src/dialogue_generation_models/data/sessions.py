@@ -12,18 +12,20 @@ import string
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import groupby
+from typing import Any
 
 from ..config.cleaning import SessionConfig
 from ..dialogue import Dialogue, Turn
 from ..errors import DataError
 from .chats import Chat, Message
+from .filters import is_bot
 
 
 def cut_sessions(chats: Iterable[Chat], config: SessionConfig) -> Iterator[Dialogue]:
     """Yield the dialogues of chats, neighbouring messages of one speaker joined by a space.
 
     Dialogues of one speaker alone, and with `me` those without an answer of `me`, are left out.
-    `meta` holds the room, and with `me` the letter of the `reply_speaker`.
+    `meta` holds the room, with `me` the letter of the `reply_speaker`, and the letters of `bot_speakers`.
 
     Args:
         chats: chat lines; the lines of one room follow each other.
@@ -73,7 +75,12 @@ def _dialogue(messages: list[Message], room: str, name: str, me: str | None) -> 
     for message in spoken:
         letters.setdefault(message.speaker, _letter(len(letters)))
     turns = tuple(Turn(letters[message.speaker], message.text) for message in spoken)
-    meta = {"room": room} if me is None else {"room": room, "reply_speaker": letters.get(me)}
+    meta: dict[str, Any] = {"room": room}
+    if me is not None:
+        meta["reply_speaker"] = letters.get(me)
+    bots = [letter for speaker, letter in letters.items() if is_bot(speaker)]
+    if bots:
+        meta["bot_speakers"] = bots
     dialogue = Dialogue(turns, name, meta).merge_speakers()
     replies = [turn for turn in dialogue.turns[1:] if me is None or turn.speaker == letters.get(me)]
     return dialogue if replies else None
