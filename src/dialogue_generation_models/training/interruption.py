@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import IO
 
+from ..data.folders import only_process
 from ..errors import TrainingError
 
 
@@ -37,31 +35,11 @@ def stop_after_step() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-@contextmanager
-def only_trainer(folder: Path) -> Iterator[None]:
+def only_trainer(folder: Path) -> AbstractContextManager[None]:
     """Hold a run's folder; the system lets go of it when the process ends, however it ends.
 
     Raises:
-        TrainingError: another process trains in the folder.
+        TrainingError: (on entering) another process trains in the folder.
     """
-    path = folder / ".lock"
-    with path.open("a+b") as file:
-        try:
-            _lock(file)
-        except OSError:
-            raise TrainingError(
-                f"Another process trains in {folder}; wait for it, or give a new folder with -o."
-            ) from None
-        yield
-
-
-def _lock(file: IO[bytes]) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        file.seek(0, os.SEEK_SET)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    refusal = f"Another process trains in {folder}; wait for it, or give a new folder with -o."
+    return only_process(folder, TrainingError(refusal))
