@@ -11,7 +11,10 @@ PROJECT = Path(__file__).parents[2]
 
 IMPORT_ALL = """
 import importlib, pkgutil, sys
-for extra in ("transformers", "zstandard", "hypothesis", "accelerate", "kiwipiepy", "sudachipy"):
+for extra in (
+    "transformers", "zstandard", "hypothesis", "accelerate", "kiwipiepy", "sudachipy",
+    "datatrove", "loguru", "matplotlib", "jinja2",
+):
     sys.modules[extra] = None  # importing it fails
 import dialogue_generation_models as package
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):

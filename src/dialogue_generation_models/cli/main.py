@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("generate", "Answer every dialogue of a file."),
     "import": ("import_", "Turn the exports of messengers into chat lines."),
     "scrub": ("scrub", "Take personal data out of chats."),
+    "prepare": ("prepare", "Turn chats and corpora into a data set to train on."),
+    "data": ("data", "Look into a data set, or remove a person from it."),
     "train": ("train", "Train the model that a recipe describes."),
     "tokenizer": ("tokenizer", "Train a tokenizer on your texts."),
     "evaluate": ("evaluate", "Measure a model on dialogues."),

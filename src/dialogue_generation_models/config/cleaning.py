@@ -31,8 +31,9 @@ class SessionConfig(Config):
 class FilterConfig(Config):
     """Turns to drop, together with everything said after them. The defaults are those of `filtered`."""
 
-    min_characters: Count = 2
-    """Shortest turn; 0 for no limit."""
+    min_characters: Count = 1
+    """Shortest turn; 0 for no limit. One Hangul syllable or Kanji is a word (응, 왜, 嫌), which Meena's two
+    subwords of English are; two would end half of all Korean chats at their first 응."""
     max_characters: Count = 256
     """Longest turn, about 128 subwords; 0 for no limit."""
     max_words: Count = 30
@@ -47,6 +48,9 @@ class FilterConfig(Config):
     """How often a word may be said in a row, laughter and tears aside; 0 for no limit."""
     max_repeats: Count = 100
     """Drop a turn said more often than this in the whole corpus, every time; 0 for no limit."""
+    short_characters: Count = 10
+    """Turns of at most this many characters, spaces aside, are spared by `min_letter_share` and `max_repeats`:
+    the question mark of 바빠? is a third of it, and everybody says 응 and そうなんだ."""
     drop_urls: bool = True
     """Whether turns with a web address go."""
     drop_markup: bool = True
@@ -82,6 +86,7 @@ FILTER_PROFILES: dict[str, FilterConfig] = {
         max_words=0,
         max_words_in_all=0,
         min_letter_share=0.0,
+        short_characters=0,
         max_parent_overlap=1.0,
         max_word_run=0,
         max_repeats=0,
@@ -95,9 +100,22 @@ FILTER_PROFILES: dict[str, FilterConfig] = {
 
 
 class DedupConfig(Config):
-    """How many copies stay."""
+    """How many copies stay. Near-copies are found by MinHash over the trigrams of letters."""
 
     keep_dialogues: Count = 1
-    """Copies of one dialogue to keep; 0 for all."""
+    """Copies and near-copies of one dialogue to keep; 0 for all."""
     keep_replies: Count = 100
-    """Copies of one reply to keep; a dialogue is cut before a further one. 0 for all."""
+    """Copies and near-copies of one reply to keep; a dialogue is cut before a further one. 0 for all."""
+    keep_texts: Count = 1
+    """Copies of one text to keep, of corpora without dialogue; 0 for all."""
+    short_characters: Count = 10
+    """Replies of at most this many characters, spaces aside, are never copies; nor is laughter."""
+    near: bool = True
+    """Whether near-copies count as copies. Texts that differ in their digits alone never do."""
+    near_letters: Annotated[int, Field(ge=3)] = 24
+    """Shorter dialogues and replies have no near-copies: a word makes them another."""
+    near_buckets: Annotated[int, Field(ge=1, le=64)] = 10
+    """MinHash buckets: with 10 of 10 hashes, a pair that shares 90 % of its trigrams is found in 99 of 100
+    cases, one of 80 % in 68, one of 60 % in 6."""
+    near_hashes: Annotated[int, Field(ge=1, le=64)] = 10
+    """MinHash hashes in a bucket."""

@@ -15,10 +15,11 @@ Positive: TypeAlias = Annotated[float, Field(gt=0.0)]
 
 
 class SourceConfig(Config):
-    """One file of dialogues or texts."""
+    """One file of dialogues or texts, or a data set that `dgm prepare` wrote."""
 
     path: str
-    """File, relative to the recipe's `data_root`: `.jsonl`, `.jsonl.zst` or `.txt`."""
+    """File, relative to the recipe's `data_root`: `.jsonl`, `.jsonl.zst` or `.txt`; or a data set's folder. A
+    stage learns from files or from one data set."""
     license: str
     """The data's licence, for the model card."""
     repeat: Size = 1
@@ -100,8 +101,8 @@ class Recipe(Config):
     """What else is to be known about the training, for the model card."""
     weaknesses: list[str] = []
     """What was seen to go wrong, for the model card."""
-    tokenizer: TokenizerConfig
-    """The tokenizer that is trained first."""
+    tokenizer: TokenizerConfig | None = None
+    """The tokenizer that is trained first; none where data sets bring theirs."""
     model: AnyModelConfig
     """Architecture and sizes."""
     stages: Annotated[list[StageConfig], Field(min_length=1)]
@@ -124,7 +125,7 @@ class Recipe(Config):
                 "a recipe needs a stage of dialogue, whose held-out replies validate it"
             )
         for path in (source.path for stage in texts for source in stage.sources):
-            if path in validated:
+            if path in validated and path.endswith((".jsonl", ".jsonl.zst", ".txt")):
                 raise ValueError(
                     f"a text stage would show the dialogues that are held out of {path}; "
                     "leave it to the dialogue stages"

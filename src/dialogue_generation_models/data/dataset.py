@@ -98,10 +98,15 @@ def text_samples(texts: Iterable[str], tokenizer: Tokenizer, config: GPTConfig) 
     for text in texts:
         if not text.strip():
             continue
-        ids = [config.bos_id, *tokenizer.encode(text), config.eos_id]
-        for start in range(0, len(ids) - 1, config.n_ctx):
-            stretch = ids[start : start + config.n_ctx + 1]
-            yield Sample(stretch[:-1], stretch[1:])
+        ids = tokenizer.encode(text)
+        for start in range(0, len(ids) + 1, config.n_ctx):
+            yield text_stretch(ids, start, config)
+
+
+def text_stretch(ids: Sequence[int], start: int, config: GPTConfig) -> Sample:
+    """Return the stretch of a text that begins at place `start` of `bos text eos`."""
+    stretch = [config.bos_id, *ids, config.eos_id][start : start + config.n_ctx + 1]
+    return Sample(stretch[:-1], stretch[1:])
 
 
 def dialogue_samples(
@@ -113,25 +118,40 @@ def dialogue_samples(
     the last `overlap_turns` turns before it, as context that is not learnt again.
     """
     for dialogue in dialogues:
-        start = 0
-        first_new = 0
-        while first_new < len(dialogue.turns):
-            sample = Sample([config.bos_id], [IGNORED])
-            end = start
-            while end < len(dialogue.turns) and _fits(sample, dialogue.turns[end], config.n_ctx):
-                is_learnt = dialogue.is_reply[end] and end >= first_new
-                _append_turn(sample, dialogue.turns[end], is_learnt, config)
-                end += 1
-            if end > first_new:
-                yield sample
-                first_new = end
-                start = max(start + 1, end - overlap_turns)
-            else:
-                start += 1  # the overlap leaves no room for the next turn
+        lengths = [len(turn) for turn in dialogue.turns]
+        for start, first_new, end in cut_stretches(lengths, config.n_ctx, overlap_turns):
+            yield lay_out(dialogue, start, first_new, end, config)
 
 
-def _fits(sample: Sample, turn: Sequence[int], n_ctx: int) -> bool:
-    return len(sample.input_ids) + len(turn) + 1 <= n_ctx
+def cut_stretches(
+    turn_lengths: Sequence[int], n_ctx: int, overlap_turns: int = 3
+) -> Iterator[tuple[int, int, int]]:
+    """Yield for each sample of a dialogue its first turn, the first that is new in it, and its end."""
+    start = 0
+    first_new = 0
+    while first_new < len(turn_lengths):
+        used = 1
+        end = start
+        while end < len(turn_lengths) and used + turn_lengths[end] + 1 <= n_ctx:
+            used += turn_lengths[end] + 1
+            end += 1
+        if end > first_new:
+            yield start, first_new, end
+            first_new = end
+            start = max(start + 1, end - overlap_turns)
+        else:
+            start += 1  # the overlap leaves no room for the next turn
+
+
+def lay_out(
+    dialogue: TokenizedDialogue, start: int, first_new: int, end: int, config: GPTConfig
+) -> Sample:
+    """Lay out a stretch of a dialogue; turns before `first_new` are context."""
+    sample = Sample([config.bos_id], [IGNORED])
+    for place in range(start, end):
+        is_learnt = dialogue.is_reply[place] and place >= first_new
+        _append_turn(sample, dialogue.turns[place], is_learnt, config)
+    return sample
 
 
 def _append_turn(sample: Sample, turn: Sequence[int], is_learnt: bool, config: GPTConfig) -> None:
@@ -150,20 +170,10 @@ class PackedRows:
     def __init__(
         self, samples: Sequence[Sample], config: GPTConfig, batch_size: int, seed: int
     ) -> None:
-        order = np.random.default_rng([seed, len(samples)]).permutation(len(samples))
-        rows = list(_pack((samples[i] for i in order), config.n_ctx))
-        shape = (len(rows), config.n_ctx)
-        self.input_ids = np.full(shape, config.pad_id, dtype=np.int32)
-        self.labels = np.full(shape, IGNORED, dtype=np.int32)
-        self.segment_ids = np.zeros(shape, dtype=np.int16)
-        for r, row in enumerate(rows):
-            start = 0
-            for number, sample in enumerate(row, start=1):
-                end = start + len(sample.input_ids)
-                self.input_ids[r, start:end] = sample.input_ids
-                self.labels[r, start:end] = sample.labels
-                self.segment_ids[r, start:end] = number
-                start = end
+        order = np.random.default_rng([seed, len(samples)]).permutation(len(samples)).tolist()
+        packed = pack([len(samples[i].input_ids) for i in order], config.n_ctx)
+        rows = [[samples[order[place]] for place in row] for row in packed]
+        self.input_ids, self.labels, self.segment_ids = fill_rows(rows, config)
         self._batch_size = batch_size
         self._seed = seed
         self.batches_per_epoch = -(-len(rows) // batch_size)
@@ -180,20 +190,38 @@ class PackedRows:
         return Batch(inputs, self.labels[rows].astype(np.int64))
 
 
-def _pack(samples: Iterable[Sample], n_ctx: int) -> Iterator[list[Sample]]:
-    """Fill rows first-fit, keeping a few open."""
-    open_rows: list[tuple[list[Sample], list[int]]] = []  # samples, and [tokens used]
-    for sample in samples:
-        length = len(sample.input_ids)
+def pack(lengths: Iterable[int], n_ctx: int) -> Iterator[list[int]]:
+    """Yield rows of the places of samples with these lengths, filled first-fit with a few open."""
+    open_rows: list[tuple[list[int], list[int]]] = []  # places, and [tokens used]
+    for place, length in enumerate(lengths):
         row = next((row for row in open_rows if row[1][0] + length <= n_ctx), None)
         if row is None:
             row = ([], [0])
             open_rows.append(row)
-        row[0].append(sample)
+        row[0].append(place)
         row[1][0] += length
         if len(open_rows) > _OPEN_ROWS:
             yield open_rows.pop(0)[0]
     yield from (row[0] for row in open_rows)
+
+
+def fill_rows(
+    rows: Sequence[Sequence[Sample]], config: GPTConfig
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int16]]:
+    """Return `input_ids`, `labels` and `segment_ids` of packed rows, each [rows, n_ctx]."""
+    shape = (len(rows), config.n_ctx)
+    input_ids = np.full(shape, config.pad_id, dtype=np.int32)
+    labels = np.full(shape, IGNORED, dtype=np.int32)
+    segment_ids = np.zeros(shape, dtype=np.int16)
+    for r, row in enumerate(rows):
+        start = 0
+        for number, sample in enumerate(row, start=1):
+            end = start + len(sample.input_ids)
+            input_ids[r, start:end] = sample.input_ids
+            labels[r, start:end] = sample.labels
+            segment_ids[r, start:end] = number
+            start = end
+    return input_ids, labels, segment_ids
 
 
 @dataclass(frozen=True)
@@ -230,10 +258,9 @@ class ReplyPairs:
             ],
             dtype=np.int64,
         ).reshape(-1, 2)  # [N, 2]
-        self._turn_ends = [
-            np.cumsum([0, *(len(turn) + 1 for turn in dialogue.turns)])
-            for dialogue in self.dialogues
-        ]
+        lengths = [[len(turn) + 1 for turn in d.turns] for d in self.dialogues]
+        self._starts = np.cumsum([0, *(len(turns) for turns in lengths)])[:-1]
+        self._ends = np.cumsum([0, *(length for turns in lengths for length in turns)])
         self.batches_per_epoch = -(-len(self._replies) // self.batch_size)
 
     def batch(self, number: int) -> Batch:
@@ -253,9 +280,8 @@ class ReplyPairs:
             n_turns = generator.integers(1, self.max_context_turns + 1, len(replies))
         firsts = np.maximum(0, replies[:, 1] - n_turns)
         pairs = np.column_stack([replies, firsts])
-        lengths = np.array(
-            [self._turn_ends[d][t] - self._turn_ends[d][first] for d, t, first in pairs]
-        )
+        starts = self._starts[pairs[:, 0]]
+        lengths = self._ends[starts + pairs[:, 1]] - self._ends[starts + pairs[:, 2]]
         bucket = np.arange(len(pairs)) // (self.batch_size * _BUCKET_BATCHES)
         pairs = pairs[np.lexsort((np.minimum(lengths, self.config.n_encoder_ctx), bucket))]
         starts = generator.permutation(np.arange(0, len(pairs), self.batch_size))

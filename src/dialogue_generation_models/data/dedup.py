@@ -1,7 +1,9 @@
-"""Exact copies of dialogues and of replies, beyond those to keep.
+"""Copies of dialogues and of replies, beyond those to keep.
 
-- Case, width, spacing, digits and punctuation do not count; a text without letters is compared whole.
-- Only 8-byte hashes are remembered, no text. Of 3,700 corpora of 100 million texts, one has a chance match.
+- Case, width, spacing and punctuation do not count; digits do: 3시 is not 4시. A text of neither letters nor
+  digits is compared whole.
+- Only 8-byte keys are remembered, no text. Of 3,700 corpora of 100 million texts, one has a chance match.
+- Near-copies come with the same key (`pipeline.py` finds them), so that one rule serves both.
 """
 
 from __future__ import annotations
@@ -9,76 +11,69 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 
-from ..config.cleaning import DedupConfig
-from ..dialogue import Dialogue
+import numpy as np
+import numpy.typing as npt
 
-
-@dataclass
-class DedupReport:
-    """What was removed; counts only."""
-
-    dialogues_in: int = 0
-    dialogues_out: int = 0
-    turns_in: int = 0
-    turns_out: int = 0
-    copied_dialogues: int = 0
-    """Dialogues that were copies."""
-    copied_replies: int = 0
-    """Replies that were copies, and before which their dialogue was cut."""
-
-
-def without_duplicates(
-    dialogues: Iterable[Dialogue], config: DedupConfig, report: DedupReport
-) -> Iterator[Dialogue]:
-    """Yield dialogues, the first copies of each; what is cut to less than two turns is left out.
-
-    Args:
-        dialogues: read once.
-        config: how many copies stay.
-        report: counts are added to it.
-    """
-    seen_dialogues: Counter[int] = Counter()
-    seen_replies: Counter[int] = Counter()
-    for dialogue in dialogues:
-        report.dialogues_in += 1
-        report.turns_in += len(dialogue.turns)
-        keys = [text_key(turn.text) for turn in dialogue.turns]
-        if config.keep_dialogues:
-            code = hash_key("\n".join(keys))
-            seen_dialogues[code] += 1
-            if seen_dialogues[code] > config.keep_dialogues:
-                report.copied_dialogues += 1
-                continue
-        end = len(keys)
-        if config.keep_replies:
-            end = _first_copy(keys, seen_replies, config.keep_replies)
-            report.copied_replies += end < len(keys)
-        if end >= 2:
-            report.dialogues_out += 1
-            report.turns_out += end
-            yield replace(dialogue, turns=dialogue.turns[:end])
-
-
-def _first_copy(keys: list[str], seen: Counter[int], keep: int) -> int:
-    """Return the place of the first reply too many, and count those before it."""
-    for place, key in enumerate(keys[1:], 1):
-        code = hash_key(key)
-        if seen[code] >= keep:
-            return place
-        seen[code] += 1
-    return len(keys)
+Keys = npt.NDArray[np.uint64]
+NO_KEY = np.uint64(0)
+"""The key of what is never a copy."""
 
 
 def text_key(text: str) -> str:
-    """Return what two copies of a text share: its letters, folded; without letters, all but its spaces."""
+    """Return what two copies of a text share: its letters and digits, folded; else all but its spaces."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(filter(str.isalpha, folded)) or "".join(folded.split())
+    return "".join(filter(str.isalnum, folded)) or "".join(folded.split())
 
 
 def hash_key(key: str) -> int:
-    """Return 8 bytes for a key, the same on every machine and run."""
+    """Return 8 bytes for a key, the same on every machine and run; never 0."""
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
+    return int.from_bytes(digest, "big") or 1
+
+
+def surplus(keys: Keys, keep: int) -> npt.NDArray[np.bool_]:
+    """Mark the copies of each key after the first `keep`; 0 keeps all."""
+    if keep == 0 or not len(keys):
+        return np.zeros(len(keys), dtype=bool)
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    is_first = np.concatenate(([True], ordered[1:] != ordered[:-1]))
+    places = np.arange(len(keys))
+    rank = np.empty(len(keys), dtype=np.int64)
+    rank[order] = places - np.maximum.accumulate(np.where(is_first, places, 0))
+    marks: npt.NDArray[np.bool_] = (rank >= keep) & (keys != NO_KEY)
+    return marks
+
+
+def ends_before_copies(
+    turn_keys: Keys, n_turns: npt.NDArray[np.int64], keep: int
+) -> npt.NDArray[np.int64]:
+    """Return how many turns of each dialogue stand before its first reply too many.
+
+    Args:
+        turn_keys: of all turns, dialogue after dialogue; `NO_KEY` for turns that may be repeated.
+        n_turns: turns of each dialogue.
+        keep: copies of a reply to keep; 0 for all. Replies after the end do not count as copies.
+    """
+    ends: npt.NDArray[np.int64] = n_turns.copy()
+    starts = np.cumsum(n_turns) - n_turns
+    if keep == 0:
+        return ends
+    is_reply = np.ones(len(turn_keys), dtype=bool)
+    is_reply[starts[n_turns > 0]] = False
+    keys = np.where(is_reply, turn_keys, NO_KEY)
+    known, counts = np.unique(keys[keys != NO_KEY], return_counts=True)
+    places = np.flatnonzero(np.isin(keys, known[counts > keep]))
+    dialogues = np.searchsorted(starts, places, side="right") - 1
+    seen: Counter[int] = Counter()
+    for place, dialogue in zip(places.tolist(), dialogues.tolist(), strict=True):
+        turn = place - int(starts[dialogue])
+        if turn >= ends[dialogue]:
+            continue
+        key = int(keys[place])
+        if seen[key] >= keep:
+            ends[dialogue] = turn
+        else:
+            seen[key] += 1
+    return ends

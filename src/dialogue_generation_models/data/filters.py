@@ -27,6 +27,10 @@ _URL = re.compile(
     r"|(?<=[a-z0-9])\.(?:com|net|org|kr|jp|io|gg|ly|app|dev)(?![a-z0-9])"
 )
 _MARKUP = re.compile(r"[\[\]{}]|<[/!]?[a-z][^<>]{0,200}>")
+_BOT = re.compile(
+    r"봇|ボット|(?<![A-Za-z])(?:[Bb]ot|BOT)(?![A-Za-z])|[a-z0-9]Bot(?![a-z])|[A-Z0-9]BOT(?![A-Za-z])"
+    r"|(?<![A-Za-z])[a-z0-9]{1,32}bot(?![A-Za-z])"
+)
 _SOUNDS = re.compile(r"[w\u1100-\u11ff\u3131-\u318e]+")
 _MIN_TRIGRAMS = 4  # shorter replies, such as greetings, may echo
 
@@ -98,11 +102,23 @@ def filter_dialogues(
         yield dialogue if end == total else replace(dialogue, turns=dialogue.turns[:end])
 
 
-def count_turns(dialogues: Iterable[Dialogue]) -> Counter[int]:
-    """Count how often each turn is said, by the hash of its letters: the first pass."""
-    return Counter(
-        hash_key(text_key(turn.text)) for dialogue in dialogues for turn in dialogue.turns
+def repeat_key(text: str, short_characters: int) -> int:
+    """Return by what a turn is counted: a hash of its letters; 0 for one that may be repeated."""
+    may_be_repeated = is_short(text, short_characters) or (
+        short_characters > 0 and _SOUNDS.fullmatch(fold("".join(text.split())))
     )
+    return 0 if may_be_repeated else hash_key(text_key(text))
+
+
+def is_short(text: str, most: int) -> bool:
+    """Say whether a text has at most so many characters, spaces aside."""
+    return len("".join(text.split())) <= most
+
+
+def count_turns(dialogues: Iterable[Dialogue], short_characters: int = 0) -> Counter[int]:
+    """Count how often each turn is said, by `repeat_key` and without those of key 0: the first pass."""
+    keys = (repeat_key(t.text, short_characters) for d in dialogues for t in d.turns)
+    return Counter(filter(None, keys))
 
 
 def _first_dropped(
@@ -141,7 +157,10 @@ def _rules(config: FilterConfig, counts: Mapping[int, int]) -> list[tuple[str, _
         (
             "min_letter_share",
             c.min_letter_share,
-            lambda s: letter_share(s.folded) < c.min_letter_share,
+            lambda s: (
+                letter_share(s.folded) < c.min_letter_share
+                and not is_short(s.text, c.short_characters)
+            ),
         ),
         ("max_word_run", c.max_word_run, lambda s: longest_word_run(s.folded) > c.max_word_run),
         ("blocked_words", blocked, lambda s: bool(blocked and blocked.search(s.folded))),
@@ -155,7 +174,7 @@ def _rules(config: FilterConfig, counts: Mapping[int, int]) -> list[tuple[str, _
         (
             "max_repeats",
             c.max_repeats,
-            lambda s: counts.get(hash_key(text_key(s.text)), 0) > c.max_repeats,
+            lambda s: counts.get(repeat_key(s.text, c.short_characters), 0) > c.max_repeats,
         ),
     ]
     return [(name, drops) for name, on, drops in table if on]
@@ -167,9 +186,11 @@ def fold(text: str) -> str:
 
 
 def is_bot(name: str) -> bool:
-    """Say whether a speaker's name contains bot, in Latin letters, Hangul or Kana."""
-    folded = fold(name)
-    return any(word in folded for word in ("bot", "봇", "ボット"))
+    """Say whether a speaker's name says bot: 봇, ボット, or in Latin letters bot, WeatherBot, weatherbot.
+
+    Abbott and Botond are people, and so are Talbot and Cabot: capitalised names that end so.
+    """
+    return _BOT.search(unicodedata.normalize("NFKC", name)) is not None
 
 
 def has_url(folded: str) -> bool:

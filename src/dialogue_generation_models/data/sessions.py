@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -21,15 +21,19 @@ from .chats import Chat, Message
 from .filters import is_bot
 
 
-def cut_sessions(chats: Iterable[Chat], config: SessionConfig) -> Iterator[Dialogue]:
+def cut_sessions(
+    chats: Iterable[Chat], config: SessionConfig, identify: Callable[[str], str] | None = None
+) -> Iterator[Dialogue]:
     """Yield the dialogues of chats, neighbouring messages of one speaker joined by a space.
 
     Dialogues of one speaker alone, and with `me` those without an answer of `me`, are left out.
-    `meta` holds the room, with `me` the letter of the `reply_speaker`, and the letters of `bot_speakers`.
+    `meta` holds the room, with `me` the letter of the `reply_speaker`, the letters of `bot_speakers`, and
+    with `identify` the pseudonym of each letter as `speakers`.
 
     Args:
         chats: chat lines; the lines of one room follow each other.
         config: the silence that ends a dialogue, and whose messages are replies.
+        identify: makes a pseudonym of a name that is the same in all dialogues.
 
     Raises:
         DataError: a time is not of the form 2020-11-03T11:29:00.
@@ -38,7 +42,7 @@ def cut_sessions(chats: Iterable[Chat], config: SessionConfig) -> Iterator[Dialo
         messages = (message for chat in lines for message in chat.messages)
         kept = 0
         for session in _split(messages, config):
-            dialogue = _dialogue(session, room, f"{room}-{kept + 1:06d}", config.me)
+            dialogue = _dialogue(session, room, f"{room}-{kept + 1:06d}", config.me, identify)
             if dialogue is not None:
                 kept += 1
                 yield dialogue
@@ -69,7 +73,13 @@ def _time(text: str) -> datetime:
         ) from None
 
 
-def _dialogue(messages: list[Message], room: str, name: str, me: str | None) -> Dialogue | None:
+def _dialogue(
+    messages: list[Message],
+    room: str,
+    name: str,
+    me: str | None,
+    identify: Callable[[str], str] | None,
+) -> Dialogue | None:
     spoken = [message for message in messages if message.text.strip()]
     letters: dict[str, str] = {}
     for message in spoken:
@@ -81,6 +91,8 @@ def _dialogue(messages: list[Message], room: str, name: str, me: str | None) -> 
     bots = [letter for speaker, letter in letters.items() if is_bot(speaker)]
     if bots:
         meta["bot_speakers"] = bots
+    if identify is not None:
+        meta["speakers"] = {letter: identify(speaker) for speaker, letter in letters.items()}
     dialogue = Dialogue(turns, name, meta).merge_speakers()
     replies = [turn for turn in dialogue.turns[1:] if me is None or turn.speaker == letters.get(me)]
     return dialogue if replies else None

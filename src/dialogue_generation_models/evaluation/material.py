@@ -8,9 +8,10 @@ from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
 
-from ..config.training import Recipe
+from ..config.training import Recipe, SourceConfig
 from ..data.importers.jsonl import read_dialogues
 from ..data.split import is_held_out, without_copies
+from ..data.stored import PreparedDataset, decode_dialogues, is_prepared
 from ..dialogue import Dialogue
 from ..errors import DataError, UsageError
 from .exchanges import Exchange, exchanges
@@ -87,9 +88,8 @@ def recipe_material(recipe: Recipe) -> Material:
     items: list[Exchange] = []
     sources = recipe.dialogue_sources
     for source in sources:
-        file = Path(recipe.data_root) / source.path
-        for dialogue in islice(read_dialogues(file), source.limit):
-            if is_held_out(dialogue, recipe.validation_percent):
+        for is_validation, dialogue in _recipe_dialogues(recipe, source):
+            if is_validation:
                 held_out.append(dialogue)
                 items += exchanges(dialogue, source.reply_speaker)
             else:
@@ -102,6 +102,18 @@ def recipe_material(recipe: Recipe) -> Material:
         trigram_items=_learnt_exchanges(learnt, held_out),
         contexts=[tuple(context) for context in recipe.sample_contexts],
     )
+
+
+def _recipe_dialogues(recipe: Recipe, source: SourceConfig) -> Iterator[tuple[bool, Dialogue]]:
+    """Yield a source's dialogues, each with whether it is held out."""
+    path = Path(recipe.data_root) / source.path
+    if is_prepared(path):
+        dataset = PreparedDataset(path)
+        for split in ("train", "valid"):
+            yield from ((split == "valid", d) for d in decode_dialogues(dataset, split))
+        return
+    for dialogue in islice(read_dialogues(path), source.limit):
+        yield is_held_out(dialogue, recipe.validation_percent), dialogue
 
 
 def _learnt_exchanges(

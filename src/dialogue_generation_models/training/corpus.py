@@ -23,6 +23,13 @@ from ..data.dataset import (
 )
 from ..data.importers.jsonl import open_text, read_dialogues, read_texts
 from ..data.split import is_held_out, without_copies
+from ..data.stored import (
+    PreparedDataset,
+    StoredDialogues,
+    StoredRows,
+    StoredSamples,
+    is_prepared,
+)
 from ..dialogue import Dialogue
 from ..errors import DataError
 from ..tokenizer.tokenizer import Tokenizer
@@ -30,6 +37,7 @@ from ..tokenizer.train import train_tokenizer
 from .loop import Stage
 
 _MAX_VALIDATION_BATCHES = 60
+_WHOLE = 1 << 30  # tokens: texts are cut into rows, not as turns
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,13 @@ class Corpus:
         self._recipe = recipe
         self._root = Path(recipe.data_root)
         names = {source.path for stage in recipe.stages for source in stage.sources}
-        for name in sorted(names | set(recipe.tokenizer.sources)):
+        self._prepared = {
+            name: PreparedDataset(self._root / name)
+            for name in names
+            if is_prepared(self._root / name)
+        }
+        files = names - self._prepared.keys()
+        for name in sorted(files | set(recipe.tokenizer.sources if recipe.tokenizer else ())):
             if not (self._root / name).is_file():
                 raise DataError(
                     f"The recipe's source {name} is not in {self._root}; "
@@ -66,18 +80,32 @@ class Corpus:
         return [self._facts(source) for source in sources.values()]
 
     def train_tokenizer(self) -> Tokenizer:
-        """Train the recipe's tokenizer."""
+        """Train the recipe's tokenizer, or take that of its data sets.
+
+        Raises:
+            DataError: the data sets have several tokenizers, or there is none.
+        """
         config = self._recipe.tokenizer
+        prepared = {d.manifest["tokenizer"]["sha256"]: d.tokenizer for d in self._prepared.values()}
+        if len(prepared) > 1 or (prepared and config is not None):
+            raise DataError(
+                "Data sets bring their tokenizer: use data sets of one, and leave [tokenizer] out."
+            )
+        if prepared:
+            return Tokenizer.from_file(*prepared.values())
+        if config is None:
+            raise DataError("The recipe has no tokenizer; add [tokenizer] with its sources.")
         texts = chain.from_iterable(
             islice(read_texts(self._root / name), config.max_lines) for name in config.sources
         )
         return train_tokenizer(texts, self._recipe.model.vocab_size)
 
     def held_out(self) -> list[Dialogue]:
-        """Return the dialogues of all stages that are held out for validation."""
+        """Return the dialogues of all stages' files that are held out for validation."""
         return [
             dialogue
             for source in self._recipe.dialogue_sources
+            if source.path not in self._prepared
             for dialogue in self._dialogues(source)
             if self._is_held_out(dialogue)
         ]
@@ -92,7 +120,18 @@ class Corpus:
     def stage(
         self, config: StageConfig, tokenizer: Tokenizer, held_out: Sequence[Dialogue]
     ) -> Stage:
-        """Make a stage's batches."""
+        """Make a stage's batches.
+
+        Raises:
+            DataError: there is nothing to learn, or files and data sets are mixed.
+        """
+        prepared = [source for source in config.sources if source.path in self._prepared]
+        if prepared:
+            if len(config.sources) > 1:
+                raise DataError(
+                    f"The stage '{config.name}' mixes a data set with other sources; prepare them as one."
+                )
+            return Stage(config, self._stored_batches(prepared[0], config))
         if config.objective == "text":
             return Stage(config, self._text_batches(config, tokenizer))
         dialogues: list[TokenizedDialogue] = []
@@ -109,6 +148,9 @@ class Corpus:
         """Make the validation batches, with all context and the same in every run."""
         dialogues: list[TokenizedDialogue] = []
         for source in self._recipe.dialogue_sources:
+            if source.path in self._prepared:
+                dialogues += self._stored(source, "valid")
+                continue
             held_out = filter(self._is_held_out, self._dialogues(source))
             dialogues += self._tokenize(held_out, source, tokenizer)
         if not dialogues:
@@ -117,6 +159,30 @@ class Corpus:
         batches = self._batches(dialogues, batch_size, vary_context=False)
         count = min(batches.batches_per_epoch, _MAX_VALIDATION_BATCHES)
         return [batches.batch(number) for number in range(count)]
+
+    def note_use(self, run: Path) -> None:
+        """Write into the data sets that this run learns from them."""
+        for dataset in self._prepared.values():
+            dataset.note_use(self._recipe.name, run)
+
+    def _stored(self, source: SourceConfig, split: str) -> StoredDialogues:
+        most = max_turn_tokens(self._recipe.model) if split != "text" else _WHOLE
+        repeat = 1 if split == "valid" else source.repeat
+        return self._prepared[source.path].dialogues(split, most, repeat)
+
+    def _stored_batches(self, source: SourceConfig, config: StageConfig) -> Batches:
+        """Make the batches of a stage that learns from a data set."""
+        recipe, model = self._recipe, self._recipe.model
+        is_text = config.objective == "text"
+        stored = self._stored(source, "text" if is_text else "train")
+        if not len(stored):
+            raise DataError(f"The data set of stage '{config.name}' has no {config.objective}.")
+        if isinstance(model, EncoderDecoderConfig):
+            return ReplyPairs(
+                stored, model, config.batch_size, recipe.seed, recipe.max_context_turns
+            )
+        samples = StoredSamples(stored, model, is_text=is_text)
+        return StoredRows(samples, model, config.batch_size, recipe.seed)
 
     def _text_batches(self, config: StageConfig, tokenizer: Tokenizer) -> Batches:
         recipe, model = self._recipe, self._recipe.model
@@ -149,6 +215,12 @@ class Corpus:
         return PackedRows(samples, model, batch_size, recipe.seed)
 
     def _facts(self, source: SourceConfig) -> SourceFacts:
+        if source.path in self._prepared:
+            dataset = self._prepared[source.path]
+            dataset.verify()
+            counts = dataset.manifest["counts"].values()
+            lines = sum(row["dialogues"] for row in counts)
+            return SourceFacts(source.path, source.license, dataset.sha256, lines)
         path = self._root / source.path
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with open_text(path) as lines:

@@ -74,6 +74,7 @@ def _run(
     _claim(folder, recipe)
     tokenizer = _tokenizer(corpus, folder, console)
     _check_data(folder, corpus)
+    corpus.note_use(folder)
     console.print("Tokenising the data ...")
     held_out = corpus.held_out()
     validation = corpus.validation(tokenizer)

@@ -1,0 +1,186 @@
+"""`dgm prepare`: a data set to train on, from exports, chat lines and corpora."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import DataError
+
+if TYPE_CHECKING:
+    from ..data.pipeline import Stage
+
+app = typer.Typer(add_completion=False)
+
+_SECONDS_BETWEEN_LOOKS = 0.3
+
+
+@app.command()
+def prepare(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Exports of messengers, chat lines, and corpora of dialogue or text lines; or folders.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DATASET", help="The folder to write.")
+    ],
+    tokenizer: Annotated[
+        str,
+        typer.Option(
+            "--tokenizer", metavar="MODEL", help="A model's name or folder, or a tokenizer.model."
+        ),
+    ],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE.toml", help="Settings, licences and consent."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. dedup.near=false."),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile", metavar="NAME", help="filtered or unfiltered.  [default: filtered]"
+        ),
+    ] = None,
+    me: Annotated[
+        str | None,
+        typer.Option("--me", metavar="NAME", help="Learn only this person's messages as replies."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Processes; the result is the same.  [default: 1]"),
+    ] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option("--executor", metavar="NAME", help="local, slurm or ray.  [default: local]"),
+    ] = None,
+    review: Annotated[
+        int | None,
+        typer.Option("--review", min=1, help="Messages to put aside in DATASET-review.csv."),
+    ] = None,
+    has_consent: Annotated[
+        bool,
+        typer.Option(
+            "--i-have-consent",
+            help="Vouch for all inputs: everybody agreed and is of age, and licences allow it.",
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an older data set.")
+    ] = False,
+    is_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+) -> None:
+    """Turn chats and corpora into a data set: cut, filtered, scrubbed, without copies, tokenised.
+
+    The same command goes on where it was stopped. DATASET/report.html shows what became of the data.
+    """
+    from .. import __version__
+    from ..config.io import apply_overrides, read_config_file
+    from ..config.preparation import ExecutorConfig, preparation_config
+    from ..data.preparation import Order, prepare
+
+    table = apply_overrides(read_config_file(config) if config else {}, overrides or [])
+    where = {"workers": workers, "kind": executor}
+    given = {name: value for name, value in where.items() if value is not None}
+    machine = ExecutorConfig(**{**table.pop("executor", {}), **given})
+    if me is not None:
+        table["sessions"] = {**table.get("sessions", {}), "me": me}
+    if review is not None:
+        table["review"] = review
+    order = Order(
+        inputs=inputs,
+        output=output,
+        tokenizer=_tokenizer(tokenizer),
+        tool=f"dialogue-generation-models {__version__}",
+        has_consent=has_consent,
+        overwrite=overwrite,
+        executor=machine,
+    )
+    try:
+        manifest = prepare(order, preparation_config(table, profile), _watch)
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on where it stopped.", file=sys.stderr)
+        raise
+    if manifest is None:
+        print(f"Submitted to Slurm; the last job puts the data set in {output}.")
+    elif is_json:
+        print(json.dumps(manifest, ensure_ascii=False))
+    else:
+        _show(manifest, output)
+
+
+def _tokenizer(name: str) -> Path:
+    path = Path(name)
+    if path.is_file():
+        return path
+    from ..checkpoint.folder import TOKENIZER, find_folder
+
+    return find_folder(name) / TOKENIZER
+
+
+def _show(manifest: dict[str, Any], output: Path) -> None:
+    counts = manifest["counts"]
+    if not counts:
+        raise DataError("Nothing was left to learn from; see the report for what went and why.")
+    for split, row in counts.items():
+        print(f"{split:<6}" + "  ".join(f"{n:>12,} {name}" for name, n in row.items()))
+    print(f"Wrote {output}; look at {output / 'report.html'}.")
+
+
+@contextmanager
+def _watch(stages: Sequence[Stage], logs: Path) -> Iterator[None]:
+    """Show how far the stages are: a bar on a terminal, a line a stage elsewhere; on stderr."""
+    import threading
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description:<22}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    is_terminal = sys.stderr.isatty()
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not is_terminal)
+    task = bar.add_task("", total=sum(stage.tasks for stage in stages))
+    over = threading.Event()
+
+    def look() -> None:
+        told = ""
+        while True:
+            is_over = over.wait(_SECONDS_BETWEEN_LOOKS)
+            done = [_done(logs / stage.name) for stage in stages]
+            pairs = zip(stages, done, strict=True)
+            name = next((stage.name for stage, n in pairs if n < stage.tasks), "done")
+            bar.update(task, completed=sum(done), description=name)
+            if name != told and not is_terminal and not is_over:
+                print(f"{name} ...", file=sys.stderr, flush=True)
+            told = name
+            if is_over:
+                return
+
+    watcher = threading.Thread(target=look, daemon=True)
+    with bar:
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+
+
+def _done(logs: Path) -> int:
+    markers = logs / "completions"
+    return sum(1 for _ in markers.iterdir()) if markers.is_dir() else 0

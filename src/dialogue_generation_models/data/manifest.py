@@ -1,0 +1,170 @@
+"""The last step: what a data set says of itself, and its move to its place.
+
+    train/ valid/ text/   shards
+    tokenizer.model       what its ids mean
+    speakers.json         pseudonyms of rooms and speakers, by the numbers in the shards
+    speakers.key          makes a pseudonym of a name; keep it to yourself
+    manifest.json         sources, settings, counts, hashes
+    report.html           the same in pictures
+
+A manifest holds no text, no name, and of private chats no file name.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from .folders import put_in_place, write_text
+from .report import render
+from .shards import hash_file
+from .steps import Job, identify, read_json
+from .tokenising import SPLITS
+
+MANIFEST = "manifest.json"
+REPORT = "report.html"
+TOKENIZER = "tokenizer.model"
+SPEAKERS = "speakers.json"
+KEY = "speakers.key"
+FORMAT = 1
+STATE = "state.json"
+TEXT_STEPS = ("read", "count", "clean", "near", "keys", "select", "shards")
+"""Folders of the work folder; some hold what people said."""
+
+
+def finish(job: Job, rank: int) -> None:
+    """Write the manifest and the report, and move the data set to its place."""
+    folder = job.work / "data"
+    if not folder.exists():  # an earlier run was cut off after the move
+        return
+    shutil.copyfile(job.tokenizer, folder / TOKENIZER)
+    people = read_json(job.file("select", "people.json"))
+    write_manifest(folder, _manifest(job), people)
+    key = folder / KEY
+    key.touch(mode=0o600)
+    key.write_text(job.key.hex() + "\n", encoding="ascii")
+    if job.config.review:
+        _write_review(job)
+    put_in_place(folder, job.output)
+    for name in TEXT_STEPS:
+        shutil.rmtree(job.work / name, ignore_errors=True)
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any], people: Mapping[str, Any]) -> None:
+    """Write what describes a data set, with the hashes of its files as they are."""
+    write_text(folder / SPEAKERS, json.dumps(people, ensure_ascii=False) + "\n")
+    shards = sorted(path for split in SPLITS for path in (folder / split).glob("*.npy"))
+    described = [*shards, folder / TOKENIZER, folder / SPEAKERS]
+    hashes = {path.relative_to(folder).as_posix(): hash_file(path) for path in described}
+    complete = {**manifest, "files": hashes}
+    write_text(folder / MANIFEST, json.dumps(complete, ensure_ascii=False, indent=1) + "\n")
+    write_text(folder / REPORT, render(complete))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a data set.
+
+    Raises:
+        DataError: there is none, or it is damaged or of another version.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        version = manifest["format"]
+        manifest["files"], manifest["sources"], manifest["tokenizer"]["sha256"]
+    except FileNotFoundError:
+        raise DataError(f"{folder} is no prepared data set; it has no {MANIFEST}.") from None
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {(error.strerror or 'damaged').lower()}.") from None
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{path} is damaged; prepare the data set again.") from None
+    if version != FORMAT:
+        raise DataError(
+            f"{folder} has format {version}, and this version reads {FORMAT}; prepare it again."
+        )
+    return dict(manifest)
+
+
+def add_up(tables: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Add the numbers of tables, and of the tables in them, name by name."""
+    total: dict[str, Any] = {}
+    for table in tables:
+        for name, value in table.items():
+            if isinstance(value, Mapping):
+                total[name] = add_up([total.get(name, {}), value])
+            elif isinstance(value, int):
+                total[name] = total.get(name, 0) + value
+    return total
+
+
+def _manifest(job: Job) -> dict[str, Any]:
+    shards = [read_json(job.file("shards", f"{part:05d}.json")) for part in range(job.parts)]
+    cleaned = [read_json(job.file("clean", f"{part:05d}.json")) for part in range(job.parts)]
+    selection = read_json(job.file("select", "report.json"))
+    total = add_up(shards)
+    by_source = add_up(cleaned)
+    sources = [
+        {
+            **_describe(job, source.number),
+            **by_source.get(str(source.number), {}),
+            "copies": {
+                name: selection[name][str(source.number)]
+                for name in ("copied_dialogues", "copied_replies", "copies_of_held_out")
+            },
+            "kept": total["sources"].get(str(source.number), {}),
+        }
+        for source in job.sources
+    ]
+    settings = job.config.model_dump(mode="json")
+    settings.pop("sources")  # their patterns may be file names; what they say stands by each source
+    if settings["sessions"]["me"]:
+        settings["sessions"]["me"] = identify(settings["sessions"]["me"], job.key)
+    return {
+        "format": FORMAT,
+        "tool": job.tool,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "tokenizer": {"sha256": hash_file(job.tokenizer)},
+        "vouched_for_by_user": job.has_consent,
+        "settings": settings,
+        "split": selection["split"],
+        "counts": add_up(source["kept"] for source in sources),
+        "turns_per_dialogue": _sorted(total["turns_per_dialogue"]),
+        "letters_per_turn": _sorted(total["letters_per_turn"]),
+        "sources": sources,
+    }
+
+
+def _describe(job: Job, number: int) -> dict[str, Any]:
+    source = job.sources[number]
+    fields = ("license", "consent", "all_adults", "reply_speaker", "repeat")
+    return {
+        "number": number,
+        "kind": source.kind,
+        "name": source.label,
+        "files": [
+            {
+                "sha256": file.sha256,
+                "bytes": file.bytes,
+                **{name: getattr(said, name) for name in fields if getattr(said, name)},
+            }
+            for file, said in zip(source.files, source.statements, strict=True)
+        ],
+        "read": read_json(job.file("read", f"{number:05d}.json")),
+    }
+
+
+def _sorted(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: int(item[0])))
+
+
+def _write_review(job: Job) -> None:
+    from .review import write_review
+
+    parts = [read_json(job.file("shards", f"{p:05d}.review.json")) for p in range(job.parts)]
+    found = sorted({(rank, text) for part in parts for rank, text in part})[: job.config.review]
+    write_review(job.output.with_name(f"{job.output.name}-review.csv"), [text for _, text in found])

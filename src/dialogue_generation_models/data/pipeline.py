@@ -1,0 +1,281 @@
+"""The steps of a preparation as a datatrove pipeline: the only file that imports datatrove.
+
+- A stage is a datatrove executor: local processes, Slurm array jobs or Ray tasks. A task that ended left a
+  marker, so a preparation that was killed goes on with the tasks that had not.
+- The number of tasks comes from the settings, never from the number of workers, and so does the result.
+- datatrove's own word tokenizers need spaCy and more, and give too few words for a message. Near-copies are
+  told by the trigrams of a text's letters instead, through datatrove's MinHash blocks with SHA-1.
+- datatrove's logger would write variables, and so chat text, into its logs; it is silent here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from ..config.cleaning import DedupConfig
+from ..config.preparation import ExecutorConfig
+from ..errors import MissingExtraError
+from .dedup import text_key
+from .manifest import finish
+from .selection import key_part, select
+from .steps import Job, clean_part, count_part, find_frequent, read_clean, read_source
+from .tokenising import shard_part
+
+try:
+    import multiprocess
+    from datatrove.data import Document
+    from datatrove.executor.local import LocalPipelineExecutor
+    from datatrove.executor.ray import RayPipelineExecutor
+    from datatrove.executor.slurm import SlurmPipelineExecutor
+    from datatrove.pipeline.dedup.minhash import (
+        MinhashConfig,
+        MinhashDedupBuckets,
+        MinhashDedupCluster,
+        MinhashDedupSignature,
+    )
+    from datatrove.utils.hashing import HashConfig
+    from datatrove.utils.text import TextNormConfig
+    from datatrove.utils.word_tokenizers import WordTokenizer
+    from loguru import logger
+except ImportError:  # the core install alone: `run_pipeline` says so
+    logger = None  # type: ignore[assignment, unused-ignore]
+    LocalPipelineExecutor = SlurmPipelineExecutor = RayPipelineExecutor = object
+    WordTokenizer = MinhashDedupCluster = object
+
+Unit: TypeAlias = Literal["dialogues", "replies"]
+_LONGEST = 4096  # letters of a text that its trigrams are taken of
+_BUFFERED = 4096  # signatures read at once
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Tasks that may run side by side; the next stage waits for all of them."""
+
+    name: str
+    blocks: tuple[Any, ...]
+    tasks: int
+
+
+def run_pipeline(
+    job: Job, executor: ExecutorConfig, watch: Callable[[Sequence[Stage], Path], Any]
+) -> None:
+    """Run all stages, or hand them to Slurm and return.
+
+    Args:
+        job: what to prepare; its work folder may hold what an earlier run finished.
+        executor: where to run.
+        watch: gives a context that shows how far the stages are, by the markers in a folder.
+
+    Raises:
+        MissingExtraError: datatrove, or Ray, is not installed.
+        DataError: an input is damaged.
+    """
+    if logger is None:
+        raise MissingExtraError("datatrove", "data")
+    logger.disable("datatrove")
+    if executor.kind == "local" and executor.workers > 1 and sys.platform != "win32":
+        # Worker processes then begin with everything imported.
+        multiprocess.set_forkserver_preload([__name__])
+    stages = make_stages(job)
+    logs = job.work / "logs"
+    with watch(stages, logs):
+        before = None
+        for stage in stages:
+            before = _executor(stage, executor, logs / stage.name, before)
+            if executor.kind != "slurm":
+                before.run()
+    if executor.kind == "slurm" and before is not None:
+        before.run()  # submits those before it too
+
+
+def make_stages(job: Job) -> list[Stage]:
+    """Return the stages of a preparation, in order."""
+    dedup, parts = job.config.dedup, job.parts
+    stages = [Stage("read", (Step(read_source, job),), len(job.sources))]
+    if job.config.filters.max_repeats:
+        stages.append(Stage("count", (Step(count_part, job),), parts))
+        stages.append(Stage("frequent", (Step(find_frequent, job),), 1))
+    stages.append(Stage("clean", (Step(clean_part, job),), parts))
+    if dedup.near:
+        units: tuple[Unit, ...] = ("dialogues", "replies")
+        stages += [stage for unit in units for stage in _near_stages(job, dedup, unit)]
+    return [
+        *stages,
+        Stage("keys", (Step(key_part, job),), parts),
+        Stage("select", (Step(select, job),), 1),
+        Stage("shards", (Step(shard_part, job),), parts),
+        Stage("finish", (Step(finish, job),), 1),
+    ]
+
+
+def _near_stages(job: Job, dedup: DedupConfig, unit: Unit) -> list[Stage]:
+    folder = job.work / "near" / unit
+    places = {name: str(folder / name) for name in ("signatures", "pairs", "clusters")}
+    for place in places.values():
+        Path(place).mkdir(parents=True, exist_ok=True)
+    config = MinhashConfig(
+        n_grams=1,
+        num_buckets=dedup.near_buckets,
+        hashes_per_bucket=dedup.near_hashes,
+        norm_config=TextNormConfig(False, False, False, False, False),
+        hash_config=HashConfig(precision=64, hash_fc="sha1"),
+    )
+    sign = MinhashDedupSignature(
+        places["signatures"], config, language=LetterTrigrams(dedup.near_letters)
+    )
+    match = MinhashDedupBuckets(
+        places["signatures"], places["pairs"], config=config, lines_to_buffer=_BUFFERED
+    )
+    join = QuietCluster(
+        places["pairs"],
+        places["clusters"],
+        config,
+        save_cluster_id=True,
+        lines_to_buffer=_BUFFERED,
+    )
+    return [
+        Stage(f"{unit}-signatures", (Texts(job, unit), sign), job.parts),
+        Stage(f"{unit}-pairs", (match,), dedup.near_buckets),
+        Stage(f"{unit}-clusters", (join,), 1),
+    ]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step as a datatrove block that reads and writes the work folder itself."""
+
+    function: Callable[[Job, int], None]
+    job: Job
+
+    def __call__(self, data: Any, rank: int = 0, world_size: int = 1) -> None:
+        """Do task `rank`."""
+        _leave_interrupts_to_the_parent()
+        self.function(self.job, rank)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A block that yields a document for each dialogue, or for each turn, of a part.
+
+    What has no near-copies (texts, openings) yields an empty one, so that places stay those of the part.
+    """
+
+    job: Job
+    unit: Unit
+
+    def __call__(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
+        """Yield the documents of part `rank`."""
+        _leave_interrupts_to_the_parent()
+        for source, dialogue in read_clean(self.job, rank):
+            keys = [text_key(turn.text) for turn in dialogue.turns]
+            if self.job.sources[source].kind == "texts":
+                keys = [""] * len(keys)
+            if self.unit == "dialogues":
+                yield Document(text="\n".join(keys), id=dialogue.id)
+            else:
+                yield from (Document(text=key, id="") for key in ["", *keys[1:]])
+
+
+class LetterTrigrams(WordTokenizer):  # type: ignore[misc, valid-type, unused-ignore]
+    """The trigrams of a text's letters, each with all the text's digits: other digits, no near-copy."""
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+
+    def word_tokenize(self, text: str) -> list[str]:
+        """Return each trigram once; none for a text that is too short."""
+        if len(text) < self._least:
+            return []
+        digits = "".join(filter(str.isdigit, text))
+        short = text[:_LONGEST]
+        return [
+            digits + gram
+            for gram in dict.fromkeys(map("".join, zip(short, short[1:], short[2:], strict=False)))
+        ]
+
+    def sent_tokenize(self, text: str) -> list[str]:
+        """Return the whole text; MinHash asks for words alone."""
+        return [text]
+
+    def span_tokenize(self, text: str) -> list[tuple[int, int]]:
+        """Return the whole text; MinHash asks for words alone."""
+        return [(0, len(text))]
+
+
+class QuietCluster(MinhashDedupCluster):  # type: ignore[misc, valid-type, unused-ignore]
+    """datatrove's clustering without its progress bar, which would break into ours."""
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
+        """Cluster all pairs."""
+        with contextlib.redirect_stderr(io.StringIO()):
+            super().run(data, rank, world_size)
+
+
+class _Quiet:
+    """Keeps datatrove's logger silent in every process that runs a task."""
+
+    def _run_for_rank(self, *arguments: Any, **named: Any) -> Any:
+        logger.disable("datatrove")
+        return super()._run_for_rank(*arguments, **named)  # type: ignore[misc]
+
+
+class LocalStage(_Quiet, LocalPipelineExecutor):  # type: ignore[misc, valid-type, unused-ignore]
+    """A stage on this machine."""
+
+
+class SlurmStage(_Quiet, SlurmPipelineExecutor):  # type: ignore[misc, valid-type, unused-ignore]
+    """A stage as an array job of Slurm."""
+
+
+class RayStage(_Quiet, RayPipelineExecutor):  # type: ignore[misc, valid-type, unused-ignore]
+    """A stage on the Ray cluster that is connected."""
+
+
+def _executor(stage: Stage, config: ExecutorConfig, logs: Path, before: Any) -> Any:
+    blocks, workers = list(stage.blocks), min(config.workers, stage.tasks)
+    place = str(logs)
+    if config.kind == "slurm":
+        return SlurmStage(
+            blocks,
+            tasks=stage.tasks,
+            time=config.time,
+            partition=config.partition,
+            mem_per_cpu_gb=config.memory_gb,
+            workers=config.workers,
+            job_name=f"dgm-{stage.name}",
+            env_command=config.environment or None,
+            depends=before,
+            logging_dir=place,
+            mail_type="NONE",
+        )
+    if config.kind == "ray":
+        try:
+            import ray  # noqa: F401
+        except ImportError:
+            raise MissingExtraError("ray", "data") from None
+        return RayStage(
+            blocks,
+            tasks=stage.tasks,
+            workers=workers,
+            mem_per_cpu_gb=config.memory_gb,
+            logging_dir=place,
+        )
+    method = "spawn" if sys.platform == "win32" else "forkserver"
+    return LocalStage(
+        blocks, tasks=stage.tasks, workers=workers, logging_dir=place, start_method=method
+    )
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    """In a worker process, let Ctrl+C be the parent's, which ends the workers."""
+    import multiprocess
+
+    if multiprocess.parent_process() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

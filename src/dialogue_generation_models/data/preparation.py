@@ -1,0 +1,131 @@
+"""From inputs to a data set, in one call.
+
+Work goes on in `.NAME.work` beside the data set: a private folder, because it holds what people said. A
+preparation that was cut off goes on there; with other inputs or settings it begins anew. The older data set
+stays until the new one is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config.preparation import ExecutorConfig, PreparationConfig
+from ..errors import UsageError
+from ..tokenizer.tokenizer import Tokenizer
+from .folders import only_process, write_text
+from .manifest import KEY, MANIFEST, STATE, read_manifest
+from .sources import Source, find_sources
+from .steps import Job, read_json
+
+if TYPE_CHECKING:
+    from .pipeline import Stage
+
+
+@dataclass(frozen=True)
+class Order:
+    """What `dgm prepare` is asked for, apart from the configuration."""
+
+    inputs: Sequence[Path]
+    output: Path
+    tokenizer: Path
+    """A SentencePiece `.model` file."""
+    tool: str
+    """What makes the data set, with its version."""
+    has_consent: bool = False
+    """Whether the user vouches for all inputs."""
+    overwrite: bool = False
+    """Whether an older data set may be replaced."""
+    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+
+
+def prepare(
+    order: Order, config: PreparationConfig, watch: Callable[[Sequence[Stage], Path], Any]
+) -> dict[str, Any] | None:
+    """Make a data set; go on where an earlier call was cut off.
+
+    Args:
+        order: inputs, output, tokenizer and where to run.
+        config: what the data set holds.
+        watch: see `run_pipeline`.
+
+    Returns:
+        The manifest; None where Slurm goes on with the work.
+
+    Raises:
+        DataError: an input cannot be used, or nothing is left to learn.
+        UsageError: the output is in the way, or another process prepares it.
+    """
+    from .pipeline import run_pipeline
+    from .report import check_report_packages
+
+    check_report_packages()
+    output = order.output.resolve()
+    _check_output(output, overwrite=order.overwrite)
+    tokenizer = Tokenizer.from_file(order.tokenizer)
+    sources = find_sources(order.inputs, config.sources, has_consent=order.has_consent)
+    work = output.with_name(f".{output.name}.work")
+    work.mkdir(mode=0o700, parents=True, exist_ok=True)
+    refusal = UsageError(f"Another process prepares {order.output}; wait for it.")
+    with only_process(work, refusal):
+        state = _fingerprint(sources, config, tokenizer, order)
+        if not (work / STATE).is_file() or read_json(work / STATE) != state:
+            _clear(work)
+            write_text(work / KEY, secrets.token_hex(32))
+            (work / "tokenizer.model").write_bytes(tokenizer.to_bytes())
+            write_text(work / STATE, json.dumps(state))
+        job = Job(
+            work=work,
+            config=config,
+            sources=tuple(sources),
+            key=bytes.fromhex((work / KEY).read_text(encoding="ascii")),
+            tokenizer=work / "tokenizer.model",
+            output=output,
+            has_consent=order.has_consent,
+            tool=order.tool,
+        )
+        run_pipeline(job, order.executor, watch)
+        if order.executor.kind == "slurm":
+            return None
+    shutil.rmtree(work, ignore_errors=True)
+    return read_manifest(output)
+
+
+def _check_output(output: Path, *, overwrite: bool) -> None:
+    if output.is_dir() and not any(output.iterdir()):
+        return
+    if output.exists():
+        if not (output / MANIFEST).is_file():
+            raise UsageError(f"{output} exists and is no prepared data set; name another folder.")
+        if not overwrite:
+            raise UsageError(f"{output} exists; name another folder or add --overwrite.")
+
+
+def _fingerprint(
+    sources: Sequence[Source],
+    config: PreparationConfig,
+    tokenizer: Tokenizer,
+    order: Order,
+) -> dict[str, Any]:
+    """Return what decides the result, to know an earlier run of the same by."""
+    return {
+        "tool": order.tool,
+        "config": config.model_dump(mode="json"),
+        "tokenizer": hashlib.sha256(tokenizer.to_bytes()).hexdigest(),
+        "sources": [[source.kind, *(file.sha256 for file in source.files)] for source in sources],
+        "has_consent": order.has_consent,
+    }
+
+
+def _clear(work: Path) -> None:
+    for path in work.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != ".lock":
+            path.unlink()

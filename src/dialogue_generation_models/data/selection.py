@@ -1,0 +1,208 @@
+"""Which dialogues stay, how long, and on which side: copies, held-out rooms and copies of what is held out.
+
+`key_part` reduces each part to numbers; `select` decides on those of all parts at once, in their order, and so
+needs no text and little memory.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .dedup import NO_KEY, ends_before_copies, hash_key, surplus, text_key
+from .filters import repeat_key
+from .shards import write_array
+from .split import choose_rooms, exchange_keys, is_held_out
+from .steps import Job, identify, read_clean, read_json, write_json
+
+_SELVES = ("회원님", "나", "You", "you")  # how apps call whoever exports
+
+Array = npt.NDArray[Any]
+
+
+@dataclass
+class _Keys:
+    """What is known of the dialogues of all parts, one after the other."""
+
+    dialogue: Array
+    """Key of each dialogue."""
+    turn: Array
+    """Key of each turn as a reply."""
+    exchange: Array
+    """Key of each turn together with the one before."""
+    n_turns: Array
+    source: Array
+    is_chosen: Array
+    """Whether the hash of its id holds a dialogue out."""
+    room: Array
+    speaker: Array
+    """Of each turn."""
+
+    @property
+    def starts(self) -> Array:
+        """First turn of each dialogue."""
+        return np.cumsum(self.n_turns) - self.n_turns
+
+
+_FIELDS = ("dialogue", "turn", "exchange", "n_turns", "source", "is_chosen", "room", "speaker")
+
+
+def key_part(job: Job, rank: int) -> None:
+    """Write the keys of a part's dialogues."""
+    short = job.config.dedup.short_characters
+    columns: dict[str, list[int]] = {name: [] for name in _FIELDS}
+    rooms: dict[str, int] = {}
+    people: dict[str, int] = {}
+    for source, dialogue in read_clean(job, rank):
+        texts = [text_key(turn.text) for turn in dialogue.turns]
+        columns["dialogue"].append(hash_key("\n".join(texts)))
+        columns["turn"] += [repeat_key(turn.text, short) for turn in dialogue.turns]
+        pairs = exchange_keys(dialogue)
+        columns["exchange"] += [hash_key(pair) if pair else 0 for pair in pairs]
+        columns["n_turns"].append(len(texts))
+        columns["source"].append(source)
+        held_out = is_held_out(dialogue, job.config.validation_percent)
+        columns["is_chosen"].append(held_out)
+        room = dialogue.meta.get("room")
+        columns["room"].append(0 if room is None else rooms.setdefault(room, len(rooms) + 1))
+        names = dialogue.meta.get("speakers", {})
+        columns["speaker"] += [
+            people.setdefault(names[turn.speaker], len(people) + 1) if turn.speaker in names else 0
+            for turn in dialogue.turns
+        ]
+    for name, values in columns.items():
+        write_array(_file(job, rank, name), np.array(values, dtype=np.uint64))
+    write_json(job.file("keys", f"{rank:05d}.json"), {"rooms": [*rooms], "speakers": [*people]})
+
+
+def select(job: Job, rank: int) -> None:
+    """Decide for every dialogue how many turns stay (0 for none), and whether it is held out."""
+    keys, sizes, rooms, speakers = _load(job)
+    dedup = job.config.dedup
+    is_text = np.isin(keys.source, [s.number for s in job.sources if s.kind == "texts"])
+    ends = keys.n_turns.copy()
+    dropped = np.where(
+        is_text,
+        surplus(keys.dialogue, dedup.keep_texts),
+        surplus(keys.dialogue, dedup.keep_dialogues),
+    )
+    ends[dropped] = 0
+    report: dict[str, Any] = {"copied_dialogues": _by_source(job, keys, dropped)}
+    alive = np.repeat(~dropped & ~is_text, keys.n_turns)
+    cut = ends_before_copies(np.where(alive, keys.turn, NO_KEY), keys.n_turns, dedup.keep_replies)
+    is_cut = (cut < ends) & ~is_text
+    ends = np.where(is_cut, cut, ends)
+    report["copied_replies"] = _by_source(job, keys, is_cut)
+    ends[(ends < 2) & ~is_text] = 0
+    is_valid, report["split"] = _hold_out(job, keys, ends, rooms, speakers)
+    copies = _shares_exchange(keys, ends, is_valid) & ~is_text
+    ends[copies] = 0
+    report["copies_of_held_out"] = _by_source(job, keys, copies)
+    edges = np.cumsum([0, *sizes])
+    for part in range(job.parts):
+        here = slice(edges[part], edges[part + 1])
+        write_array(job.file("select", f"{part:05d}.ends.npy"), ends[here])
+        write_array(job.file("select", f"{part:05d}.is_valid.npy"), is_valid[here])
+        starts = np.concatenate(([0], np.cumsum(keys.n_turns)))
+        turns = slice(starts[edges[part]], starts[edges[part + 1]])
+        write_array(job.file("select", f"{part:05d}.room.npy"), keys.room[here])
+        write_array(job.file("select", f"{part:05d}.speaker.npy"), keys.speaker[turns])
+    write_json(job.file("select", "people.json"), {"rooms": rooms, "speakers": speakers})
+    write_json(job.file("select", "report.json"), report)
+
+
+def _hold_out(
+    job: Job, keys: _Keys, ends: Array, rooms: list[str], speakers: list[str]
+) -> tuple[Array, dict[str, Any]]:
+    """Hold out whole rooms where that can be, and single dialogues elsewhere."""
+    config = job.config
+    is_text = np.isin(keys.source, [s.number for s in job.sources if s.kind == "texts"])
+    in_room = (keys.room > 0) & (ends > 0)
+    is_valid = (keys.is_chosen > 0) & (ends > 0) & ~is_text
+    report: dict[str, Any] = {"rooms": len(rooms), "speakers": len(speakers), "rooms_by": "none"}
+    if not in_room.any():
+        return is_valid, report
+    me = config.sessions.me
+    mine = {identify(name, job.key) for name in (*_SELVES, *([me] if me else []))}
+    own = {number for number, name in enumerate(speakers, 1) if name in mine}
+    places = np.flatnonzero(in_room).tolist()
+    starts = keys.starts
+    spoken = [
+        (str(keys.room[p]), set(keys.speaker[starts[p] : starts[p] + ends[p]].tolist()) - {0})
+        for p in places
+    ]
+    for name, ignored in (("speakers", set[int]()), ("speakers but the owner", own)):
+        chosen = choose_rooms(
+            [(room, frozenset(map(str, who - ignored))) for room, who in spoken],
+            config.validation_percent,
+            config.most_held_out_percent,
+        )
+        if chosen is not None:
+            held = [
+                place for place, (room, _) in zip(places, spoken, strict=True) if room in chosen
+            ]
+            is_valid[in_room] = False
+            is_valid[held] = True
+            return is_valid, report | {"rooms_by": name, "rooms_held_out": len(chosen)}
+    return is_valid, report | {"rooms_by": "dialogues"}
+
+
+def _shares_exchange(keys: _Keys, ends: Array, is_valid: Array) -> Array:
+    """Mark dialogues that are learnt from though they share an exchange with a held-out one."""
+    places = np.arange(len(keys.turn)) - np.repeat(keys.starts, keys.n_turns)
+    stays = places < np.repeat(ends, keys.n_turns)
+    held = np.repeat(is_valid, keys.n_turns) & stays
+    known = np.unique(keys.exchange[held & (keys.exchange != NO_KEY)])
+    shares = np.isin(keys.exchange, known) & stays & ~held
+    owner = np.repeat(np.arange(len(keys.n_turns)), keys.n_turns)
+    return np.bincount(owner[shares], minlength=len(keys.n_turns)) > 0
+
+
+def _load(job: Job) -> tuple[_Keys, list[int], list[str], list[str]]:
+    """Read the keys of all parts; near-copies get one key, rooms and speakers their final numbers."""
+    columns: dict[str, list[Array]] = {name: [] for name in _FIELDS}
+    sizes: list[int] = []
+    rooms: dict[str, int] = {}
+    speakers: dict[str, int] = {}
+    for part in range(job.parts):
+        arrays = {name: np.load(_file(job, part, name), allow_pickle=False) for name in _FIELDS}
+        names = read_json(job.file("keys", f"{part:05d}.json"))
+        arrays["room"] = _renumber(arrays["room"], names["rooms"], rooms)
+        arrays["speaker"] = _renumber(arrays["speaker"], names["speakers"], speakers)
+        if job.config.dedup.near:
+            near = job.work / "near"
+            _join_near(arrays["dialogue"], near / "dialogues" / "clusters" / f"{part:06d}.clusters")
+            _join_near(arrays["turn"], near / "replies" / "clusters" / f"{part:06d}.clusters")
+        sizes.append(len(arrays["n_turns"]))
+        for name, array in arrays.items():
+            columns[name].append(array)
+    joined = {name: np.concatenate(arrays) for name, arrays in columns.items()}
+    for name in ("n_turns", "source"):
+        joined[name] = joined[name].astype(np.int64)
+    return _Keys(**joined), sizes, [*rooms], [*speakers]
+
+
+def _join_near(keys: Array, path: Path) -> None:
+    """Give the members of each cluster one key: its number, which is no hash but for a chance of 2**-40."""
+    if path.is_file():
+        pairs = np.fromfile(path, dtype="<u4").reshape(-1, 2)  # place, cluster
+        keys[pairs[:, 0]] = pairs[:, 1].astype(np.uint64) + 1
+
+
+def _renumber(numbers: Array, names: list[str], known: dict[str, int]) -> Array:
+    table = [0, *(known.setdefault(name, len(known) + 1) for name in names)]
+    return np.array(table, dtype=np.uint64)[numbers]
+
+
+def _by_source(job: Job, keys: _Keys, marks: Array) -> dict[str, int]:
+    counts = Counter(keys.source[marks].tolist())
+    return {str(source.number): counts[source.number] for source in job.sources}
+
+
+def _file(job: Job, part: int, name: str) -> Path:
+    return job.file("keys", f"{part:05d}.{name}.npy")

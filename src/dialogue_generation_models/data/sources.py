@@ -1,0 +1,160 @@
+"""Inputs of a preparation: what each is, told from its content, and how it is read.
+
+Exports of messengers are one source together, because several may be parts of one room. They are never called
+by their file names, which may hold people's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from ..config.preparation import SourceStatement
+from ..dialogue import Dialogue, Turn
+from ..errors import DataError
+from .chats import Chat, read_chats
+from .consent import check_statement, find_statement
+from .importers.account import Account
+from .importers.jsonl import read_dialogues, read_records, read_texts
+from .importers.sniff import import_files
+
+Kind: TypeAlias = Literal["export", "chats", "dialogues", "texts"]
+PRIVATE: frozenset[Kind] = frozenset({"export", "chats"})
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class File:
+    """An input file as it was when the preparation began."""
+
+    path: Path
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input, or all exports together."""
+
+    number: int
+    kind: Kind
+    label: str
+    """Its name in the manifest; of private chats a number alone."""
+    files: tuple[File, ...]
+    statements: tuple[SourceStatement, ...]
+    """One a file."""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether it holds private chats."""
+        return self.kind in PRIVATE
+
+    def chats(self, accounts: list[Account]) -> Iterator[Chat]:
+        """Yield the chat lines of exports or of a file of chat lines."""
+        if self.kind == "export":
+            return import_files([file.path for file in self.files], accounts)
+        return read_chats(self.files[0].path)
+
+    def dialogues(self) -> Iterator[Dialogue]:
+        """Yield the dialogues of a corpus; a text is a dialogue of one turn."""
+        path = self.files[0].path
+        if self.kind == "dialogues":
+            return read_dialogues(path)
+        return (Dialogue((Turn("A", text),)) for text in read_texts(path) if text.strip())
+
+
+def find_sources(
+    inputs: Sequence[Path], statements: Sequence[SourceStatement], *, has_consent: bool
+) -> list[Source]:
+    """Tell what each input is, and check that it may be used.
+
+    Args:
+        inputs: files, or folders whose `.jsonl` and `.jsonl.zst` files are meant, with those below.
+        statements: licences and consent.
+        has_consent: whether the user vouches for all inputs.
+
+    Raises:
+        DataError: an input cannot be read, or nobody vouches for it.
+    """
+    paths = list(dict.fromkeys(path for given in inputs for path in _expand(given)))
+    kinds = {path: tell_kind(path, place) for place, path in enumerate(paths, start=1)}
+    exports = [path for path in paths if kinds[path] == "export"]
+    groups = [[path] for path in paths if kinds[path] != "export"]
+    sources: list[Source] = []
+    private = 0
+    for number, group in enumerate([*([exports] if exports else []), *groups]):
+        kind = kinds[group[0]]
+        private += kind in PRIVATE
+        label = f"private chats {private}" if kind in PRIVATE else _stem(group[0])
+        said = tuple(find_statement(path, statements) for path in group)
+        for path, statement in zip(group, said, strict=True):
+            place = f"Input {paths.index(path) + 1}"
+            is_private = kind in PRIVATE
+            check_statement(statement, place, is_private=is_private, has_consent=has_consent)
+        files = tuple(File(path.resolve(), *_hash(path)) for path in group)
+        sources.append(Source(number, kind, label, files, said))
+    return sources
+
+
+def tell_kind(path: Path, place: int) -> Kind:
+    """Tell what a file is by its first bytes and, for JSON Lines, its first line.
+
+    Raises:
+        DataError: it cannot be read, or its first line is none of the known kinds.
+    """
+    try:
+        if not path.is_file():
+            raise DataError(f"Input {place} is no regular file; name an existing file.")
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError as error:
+        raise DataError(
+            f"Input {place} cannot be read: {(error.strerror or 'damaged').lower()}."
+        ) from None
+    if not (head.startswith(_ZSTD) or head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"):
+        return "export"
+    first = next(islice(read_records(path), 1), None)
+    kind = _kind_of(first[1]) if first else None
+    if kind is None:
+        raise DataError(
+            f"The first line of input {place} is no chat, dialogue or text line; "
+            "see docs/preparing.md for what is read."
+        )
+    return kind
+
+
+def _kind_of(record: dict[str, Any]) -> Kind | None:
+    messages = record.get("messages")
+    if "turns" in record:
+        return "dialogues"
+    if isinstance(messages, list):
+        is_chat = any(isinstance(message, dict) and "speaker" in message for message in messages)
+        return "chats" if is_chat else "dialogues"
+    return "texts" if isinstance(record.get("text"), str) else None
+
+
+def _expand(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(p for p in path.rglob("*") if p.name.endswith((".jsonl", ".jsonl.zst")))
+    if not found:
+        raise DataError(f"The folder {path} holds no .jsonl or .jsonl.zst file; name files.")
+    return found
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".zst").removesuffix(".jsonl").removesuffix(".json")
+
+
+def _hash(path: Path) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            size += len(piece)
+    return digest.hexdigest(), size
