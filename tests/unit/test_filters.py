@@ -31,7 +31,8 @@ def run(
     dialogues: list[Dialogue], config: FilterConfig
 ) -> tuple[list[tuple[Turn, ...]], FilterReport]:
     report = FilterReport()
-    kept = list(filter_dialogues(dialogues, config, report, count_turns(dialogues)))
+    counts = count_turns(dialogues, config.short_characters)
+    kept = list(filter_dialogues(dialogues, config, report, counts))
     return [dialogue.turns for dialogue in kept], report
 
 
@@ -117,6 +118,30 @@ def test_brackets_are_markup_and_faces_are_not() -> None:
     assert not any(has_markup(fold(text)) for text in (">_<", "<3", "(웃음)", "「はい」", "a < b"))
 
 
+@pytest.mark.parametrize(
+    "text", ["응", "네", "ㅋㅋ", "왜?", "바빠?", "6시", "10분?", "嫌", "7個", "うん!", "^^"]
+)
+def test_short_replies_of_korean_and_japanese_chats_are_spared(text: str) -> None:
+    assert rule_for(text, FILTER_PROFILES["filtered"]) is None
+
+
+def test_short_turns_may_be_said_by_everybody_and_long_ones_not() -> None:
+    config = OFF.replace(max_repeats=3, short_characters=10)
+    short = [Dialogue.from_texts([f"질문 {'가' * i}", "응 그래!"]) for i in range(9)]
+    assert len(run(short, config)[0]) == 9
+    laughter = [Dialogue.from_texts([f"질문 {'가' * i}", "ㅋ" * 30]) for i in range(9)]
+    assert len(run(laughter, config)[0]) == 9
+    long = [
+        Dialogue.from_texts([f"질문 {'가' * i}", "지금 바로 가입하고 선물 받으세요"])
+        for i in range(9)
+    ]
+    assert run(long, config)[1].by_rule == {"max_repeats": 9}
+
+
+def test_a_soup_of_signs_is_not_short() -> None:
+    assert rule_for("!!!!! 12345 ?????", FILTER_PROFILES["filtered"]) == "min_letter_share"
+
+
 def test_word_runs_are_of_neighbours() -> None:
     assert longest_word_run("아니 아니, 아니!") == 3
     assert longest_word_run("나 너 나 너 나") == 1
@@ -133,8 +158,20 @@ def test_short_echoes_are_no_overlap() -> None:
 
 
 def test_bots_are_known_by_name_or_by_mark() -> None:
-    assert all(map(is_bot, ("WeatherBot", "ＢＯＴ", "날씨봇", "天気ボット")))
-    assert not is_bot("가람")
+    bots = (
+        "WeatherBot",
+        "ＢＯＴ",
+        "날씨봇",
+        "天気ボット",
+        "weatherbot",
+        "my_bot",
+        "Bot 2",
+        "bot-7",
+        "ChatBOT",
+    )
+    assert all(map(is_bot, bots))
+    people = ("가람", "Abbott", "Botond", "Talbot", "Cabot", "Botticelli", "robotics club")
+    assert not any(map(is_bot, people))
     turns = (Turn("가람", "날씨 어때"), Turn("날씨봇", "맑아요"))
     assert run([Dialogue(turns)], OFF.replace(drop_bots=True))[1].by_rule == {"drop_bots": 1}
     marked = Dialogue.from_texts(["날씨 어때", "맑아요"])

@@ -145,3 +145,9 @@ def test_where_a_room_is_cut_into_lines_changes_nothing(
         Chat("r", "", "", tuple(messages[i : i + size])) for i in range(0, len(messages), size)
     ]
     assert list(cut_sessions(lines, SessionConfig())) == cut(*messages)
+
+
+def test_names_become_pseudonyms_where_they_are_asked_for() -> None:
+    chat = Chat("r", "test", "", (say(0, "가람", "뭐 해"), say(1, "나래", "일")))
+    (dialogue,) = cut_sessions([chat], SessionConfig(), lambda name: f"<{len(name)}{name[0]}>")
+    assert dialogue.meta["speakers"] == {"A": "<2가>", "B": "<2나>"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -139,46 +139,33 @@ def _show(manifest: dict[str, Any], output: Path) -> None:
 
 
 @contextmanager
-def _watch(stages: Sequence[Stage], logs: Path) -> Iterator[None]:
+def _watch(stages: Sequence[Stage], logs: Path) -> Iterator[Callable[[Stage], None]]:
     """Show how far the stages are: a bar on a terminal, a line a stage elsewhere; on stderr."""
+    if not sys.stderr.isatty():
+        yield lambda stage: print(f"{stage.name} ...", file=sys.stderr, flush=True)
+        return
     import threading
 
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (
-        TextColumn("{task.description:<22}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    is_terminal = sys.stderr.isatty()
-    bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not is_terminal)
-    task = bar.add_task("", total=sum(stage.tasks for stage in stages))
+    name = TextColumn("{task.description:<22}")
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     over = threading.Event()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=sum(stage.tasks for stage in stages))
 
-    def look() -> None:
-        told = ""
-        while True:
-            is_over = over.wait(_SECONDS_BETWEEN_LOOKS)
-            done = [_done(logs / stage.name) for stage in stages]
-            pairs = zip(stages, done, strict=True)
-            name = next((stage.name for stage, n in pairs if n < stage.tasks), "done")
-            bar.update(task, completed=sum(done), description=name)
-            if name != told and not is_terminal and not is_over:
-                print(f"{name} ...", file=sys.stderr, flush=True)
-            told = name
-            if is_over:
-                return
+        def count() -> None:
+            while not over.wait(_SECONDS_BETWEEN_LOOKS):
+                bar.update(task, completed=sum(_done(logs / stage.name) for stage in stages))
 
-    watcher = threading.Thread(target=look, daemon=True)
-    with bar:
-        watcher.start()
+        counter = threading.Thread(target=count, daemon=True)
+        counter.start()
         try:
-            yield
+            yield lambda stage: bar.update(task, description=stage.name)
         finally:
             over.set()
-            watcher.join()
+            counter.join()
 
 
 def _done(logs: Path) -> int:

@@ -28,7 +28,7 @@ _URL = re.compile(
 )
 _MARKUP = re.compile(r"[\[\]{}]|<[/!]?[a-z][^<>]{0,200}>")
 _BOT = re.compile(
-    r"봇|ボット|(?<![A-Za-z])(?:[Bb]ot|BOT)(?![A-Za-z])|[a-z0-9]Bot(?![a-z])|[A-Z0-9]BOT(?![A-Za-z])"
+    r"봇|ボット|(?<![A-Za-z])(?:[Bb]ot|BOT)(?![A-Za-z])|[a-z0-9](?:Bot|BOT)(?![A-Za-z])|[A-Z0-9]BOT(?![A-Za-z])"
     r"|(?<![A-Za-z])[a-z0-9]{1,32}bot(?![A-Za-z])"
 )
 _SOUNDS = re.compile(r"[w\u1100-\u11ff\u3131-\u318e]+")

@@ -46,6 +46,13 @@ def put_in_place(partial: Path, place: Path) -> None:
     shutil.rmtree(previous, ignore_errors=True)
 
 
+def recover(place: Path) -> None:
+    """Put the older folder back if a move was cut off between its two halves."""
+    previous = previous_of(place)
+    if previous.is_dir() and not place.exists():
+        previous.replace(place)
+
+
 def previous_of(place: Path) -> Path:
     """Where the older folder is while it is being replaced."""
     return place.with_name(f".{place.name}.previous")

@@ -63,15 +63,19 @@ class Stage:
     tasks: int
 
 
-def run_pipeline(
-    job: Job, executor: ExecutorConfig, watch: Callable[[Sequence[Stage], Path], Any]
-) -> None:
+Watch: TypeAlias = Callable[
+    [Sequence[Stage], Path], contextlib.AbstractContextManager[Callable[[Stage], None]]
+]
+"""Takes all stages and the folder of their markers, `STAGE/completions`; gives what is told each stage that begins."""
+
+
+def run_pipeline(job: Job, executor: ExecutorConfig, watch: Watch) -> None:
     """Run all stages, or hand them to Slurm and return.
 
     Args:
         job: what to prepare; its work folder may hold what an earlier run finished.
         executor: where to run.
-        watch: gives a context that shows how far the stages are, by the markers in a folder.
+        watch: shows how far it is.
 
     Raises:
         MissingExtraError: datatrove, or Ray, is not installed.
@@ -85,9 +89,10 @@ def run_pipeline(
         multiprocess.set_forkserver_preload([__name__])
     stages = make_stages(job)
     logs = job.work / "logs"
-    with watch(stages, logs):
+    with watch(stages, logs) as begin:
         before = None
         for stage in stages:
+            begin(stage)
             before = _executor(stage, executor, logs / stage.name, before)
             if executor.kind != "slurm":
                 before.run()
@@ -227,7 +232,13 @@ class _Quiet:
 
 
 class LocalStage(_Quiet, LocalPipelineExecutor):  # type: ignore[misc, valid-type, unused-ignore]
-    """A stage on this machine."""
+    """A stage on this machine; one worker is this process itself."""
+
+    def run(self) -> Any:
+        """Run the tasks that have no marker yet."""
+        if self.workers > 1:
+            return super().run()
+        return [self._run_for_rank(rank) for rank in self.get_incomplete_ranks()]
 
 
 class SlurmStage(_Quiet, SlurmPipelineExecutor):  # type: ignore[misc, valid-type, unused-ignore]

@@ -11,7 +11,7 @@ import hashlib
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from ..config.preparation import ExecutorConfig, PreparationConfig
 from ..errors import UsageError
 from ..tokenizer.tokenizer import Tokenizer
-from .folders import only_process, write_text
+from .folders import only_process, recover, write_text
 from .manifest import KEY, MANIFEST, STATE, read_manifest
 from .sources import Source, find_sources
 from .steps import Job, read_json
 
 if TYPE_CHECKING:
-    from .pipeline import Stage
+    from .pipeline import Watch
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,13 @@ class Order:
     executor: ExecutorConfig = field(default_factory=ExecutorConfig)
 
 
-def prepare(
-    order: Order, config: PreparationConfig, watch: Callable[[Sequence[Stage], Path], Any]
-) -> dict[str, Any] | None:
+def prepare(order: Order, config: PreparationConfig, watch: Watch) -> dict[str, Any] | None:
     """Make a data set; go on where an earlier call was cut off.
 
     Args:
         order: inputs, output, tokenizer and where to run.
         config: what the data set holds.
-        watch: see `run_pipeline`.
+        watch: shows how far it is; see `pipeline.Watch`.
 
     Returns:
         The manifest; None where Slurm goes on with the work.
@@ -67,6 +65,7 @@ def prepare(
 
     check_report_packages()
     output = order.output.resolve()
+    recover(output)
     _check_output(output, overwrite=order.overwrite)
     tokenizer = Tokenizer.from_file(order.tokenizer)
     sources = find_sources(order.inputs, config.sources, has_consent=order.has_consent)

@@ -113,6 +113,10 @@ def _pictures(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "The last bar holds all that are longer.",
             ),
             _picture(
+                _bars("Tokens kept, by source", _tokens(manifest)),
+                "Dialogues and texts, learnt or held out.",
+            ),
+            _picture(
                 _histogram("Turns of a dialogue", turns, "turns", width=1),
                 "The last bar holds all that are longer.",
             ),
@@ -136,6 +140,11 @@ def _steps(manifest: Mapping[str, Any]) -> list[tuple[str, int]]:
     ]
 
 
+def _tokens(manifest: Mapping[str, Any]) -> list[tuple[str, int]]:
+    rows = [(source["name"], source["kept"].values()) for source in manifest["sources"]]
+    return _top(Counter({name: sum(row["tokens"] for row in kept) for name, kept in rows}))
+
+
 def _top(counts: Counter[str]) -> list[tuple[str, int]]:
     return [(name.replace("_", " "), n) for name, n in counts.most_common(_MOST_BARS) if n]
 
@@ -153,7 +162,7 @@ def _bars(title: str, bars: Sequence[tuple[str, int]], colour: str = _ACCENT) ->
     names = [name for name, _ in bars]
     drawn = axes.barh(names, [value for _, value in bars], color=colour, height=0.65)
     axes.bar_label(drawn, labels=[f"{value:,}" for _, value in bars], padding=4, fontsize=9)
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(bars), 4) - 0.5, -0.5)
     axes.margins(x=0.14)
     axes.xaxis.set_visible(False)
     axes.spines["bottom"].set_visible(False)

@@ -1,0 +1,532 @@
+"""A preparation keeps what it promises: parts, splits, copies, people, consent; and training reads what it wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dialogue_generation_models.config.model import GPTConfig, MeenaConfig
+from dialogue_generation_models.config.preparation import (
+    ExecutorConfig,
+    SourceStatement,
+    preparation_config,
+)
+from dialogue_generation_models.data.consent import check_statement, find_statement
+from dialogue_generation_models.data.dataset import (
+    PackedRows,
+    ReplyPairs,
+    dialogue_samples,
+    text_samples,
+)
+from dialogue_generation_models.data.folders import previous_of, put_in_place, recover
+from dialogue_generation_models.data.forget import forget, list_speakers, speaker_id
+from dialogue_generation_models.data.preparation import Order, prepare
+from dialogue_generation_models.data.review import read_review, wilson, write_review
+from dialogue_generation_models.data.shards import (
+    FIELDS,
+    StoredDialogue,
+    make_shard,
+    open_shard,
+    write_shard,
+)
+from dialogue_generation_models.data.sources import tell_kind
+from dialogue_generation_models.data.split import choose_rooms
+from dialogue_generation_models.data.stored import (
+    PreparedDataset,
+    StoredRows,
+    StoredSamples,
+    decode_dialogues,
+    read_uses,
+)
+from dialogue_generation_models.errors import ConfigError, DataError, UsageError
+from dialogue_generation_models.tokenizer.tokenizer import Tokenizer
+
+Prepare = Callable[..., dict[str, Any]]
+LICENCE = [{"path": "*", "license": "CC0-1.0"}]
+SAID = [
+    "오늘 뭐 먹을까",
+    "저녁에 영화 볼래",
+    "아 진짜 힘들다 좀 쉬고 싶어",
+    "그래 그럼 내일 보자",
+    "안녕하세요 반갑습니다",
+    "재밌는 거 있대",
+]
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, tiny_tokenizer: Tokenizer) -> Prepare:
+    """Prepare inputs into `tmp_path/set` (or `name`) and return the manifest."""
+    tokenizer = tmp_path / "tokenizer.model"
+    tokenizer.write_bytes(tiny_tokenizer.to_bytes())
+
+    def make(*inputs: Path, name: str = "set", **settings: Any) -> dict[str, Any]:
+        table = {
+            "sources": LICENCE,
+            "parts": 2,
+            "dedup": {"near": False},
+            "scrub": {"name_models": False},
+            "validation_percent": 20.0,
+            **settings,
+        }
+        has_consent = table.pop("has_consent", False)
+        order = Order(
+            inputs=inputs,
+            output=tmp_path / name,
+            tokenizer=tokenizer,
+            tool="test",
+            has_consent=has_consent,
+            overwrite=True,
+            executor=ExecutorConfig(),
+        )
+        manifest = prepare(
+            order, preparation_config(table, None), lambda *_: nullcontext(lambda stage: None)
+        )
+        assert manifest is not None
+        return manifest
+
+    return make
+
+
+def dialogue_lines(path: Path, dialogues: Sequence[Sequence[str]], **meta: Any) -> Path:
+    with path.open("w", encoding="utf-8") as file:
+        for number, texts in enumerate(dialogues):
+            turns = [{"speaker": "AB"[i % 2], "text": text} for i, text in enumerate(texts)]
+            record = {"id": f"{path.stem}-{number}", "turns": turns, "meta": meta}
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    return path
+
+
+def talk(number: int) -> list[str]:
+    """Four turns that share little with those of other numbers."""
+    codes = [
+        [0xAC00 + (number * 811 + i * 131 + k * 4001) % 11172 for k in range(5)] for i in range(4)
+    ]
+    return [f"{SAID[(number + i) % 6]} {''.join(map(chr, codes[i]))}" for i in range(4)]
+
+
+def chat_lines(path: Path, rooms: dict[str, list[tuple[str, str]]]) -> Path:
+    with path.open("w", encoding="utf-8") as file:
+        for room, messages in rooms.items():
+            said = [
+                {"at": f"2024-01-{1 + i // 4:02d}T10:{i % 4:02d}:00", "speaker": who, "text": text}
+                for i, (who, text) in enumerate(messages)
+            ]
+            record = {"id": room, "source": "test", "title": room, "messages": said}
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    return path
+
+
+def room_talk(people: tuple[str, str], seed: int) -> list[tuple[str, str]]:
+    texts = [text for n in range(5) for text in talk(seed * 5 + n)]
+    return [(people[i % 2], text) for i, text in enumerate(texts)]
+
+
+def all_text(folder: Path) -> list[str]:
+    dataset = PreparedDataset(folder)
+    return [
+        turn.text
+        for split in ("train", "valid")
+        for dialogue in decode_dialogues(dataset, split)
+        for turn in dialogue.turns
+    ]
+
+
+def test_dialogues_come_out_as_they_went_in(prepared: Prepare, tmp_path: Path) -> None:
+    dialogues = [talk(n) for n in range(30)]
+    manifest = prepared(dialogue_lines(tmp_path / "a.jsonl", dialogues))
+    assert sorted(all_text(tmp_path / "set")) == sorted(t for texts in dialogues for t in texts)
+    counts = manifest["counts"]
+    assert counts["train"]["dialogues"] + counts["valid"]["dialogues"] == 30
+    assert counts["valid"]["dialogues"] >= 1
+    assert counts["train"]["replies"] == 3 * counts["train"]["dialogues"]
+    assert manifest["sources"][0]["name"] == "a"
+    assert manifest["sources"][0]["files"][0]["license"] == "CC0-1.0"
+
+
+def test_the_steps_add_up(prepared: Prepare, tmp_path: Path) -> None:
+    dialogues = [*(talk(n) for n in range(10)), talk(0), ["이거 봐봐 여기", "http://a.example/b"]]
+    (source,) = prepared(dialogue_lines(tmp_path / "a.jsonl", dialogues))["sources"]
+    assert source["read"]["dialogues"] == 12
+    assert source["filters"]["by_rule"] == {"drop_urls": 1}
+    assert source["filters"]["dialogues_out"] == 11
+    assert source["copies"]["copied_dialogues"] == 1
+    assert sum(row["dialogues"] for row in source["kept"].values()) == 10
+
+
+def test_near_copies_go_and_other_digits_are_no_copies(prepared: Prepare, tmp_path: Path) -> None:
+    long = "주말에 친구들이랑 바다 보러 가기로 했는데 비가 온다고 해서 걱정이야 어떡하지"
+    answer = "우산 챙기고 실내에서 놀 만한 곳도 하나쯤 찾아 두면 괜찮을 거야 걱정하지 마"
+    dialogues = [
+        [long, answer],
+        [long + " ㅠ", answer],
+        [long.replace("친구들", "2 친구들"), answer],
+        [long.replace("친구들", "3 친구들"), answer],
+    ]
+    path = dialogue_lines(tmp_path / "a.jsonl", dialogues)
+    off = {"profile": "unfiltered", "validation_percent": 0.01}
+    copies = prepared(path, **off, dedup={})["sources"][0]["copies"]
+    assert copies == {"copied_dialogues": 1, "copied_replies": 0, "copies_of_held_out": 0}
+    copies = prepared(path, **off, dedup={"near": False})["sources"][0]["copies"]
+    assert copies["copied_dialogues"] == 0
+    copies = prepared(path, **off, dedup={"keep_replies": 2})["sources"][0]["copies"]
+    assert copies["copied_replies"] == 1
+
+
+def test_texts_are_learnt_whole_and_once(prepared: Prepare, tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    texts = ["한 줄짜리 글입니다", "또 다른 글", "한 줄짜리 글입니다", " "]
+    path.write_text("".join(json.dumps({"text": t}) + "\n" for t in texts), encoding="utf-8")
+    talking = dialogue_lines(tmp_path / "a.jsonl", [talk(n) for n in range(10)])
+    manifest = prepared(path, talking)
+    assert manifest["counts"]["text"]["dialogues"] == 2
+    assert manifest["split"]["rooms_by"] == "none"
+
+
+def test_nobody_of_a_held_out_room_is_learnt_from(prepared: Prepare, tmp_path: Path) -> None:
+    rooms = {f"room{n}": room_talk((f"가람{n}", f"나래{n}"), n) for n in range(8)}
+    rooms |= {"room8": room_talk(("가람0", "다온"), 8)}
+    manifest = prepared(chat_lines(tmp_path / "c.jsonl", rooms), has_consent=True)
+    assert manifest["split"]["rooms_by"] == "speakers"
+    assert manifest["counts"]["valid"]["dialogues"] > 0
+    folder = tmp_path / "set"
+    dataset = PreparedDataset(folder)
+    people: dict[str, set[int]] = {}
+    for split in ("train", "valid"):
+        shards = [open_shard(folder / split, f"{part:05d}") for part in range(2)]
+        people[split] = {number for shard in shards for number in shard.speakers.tolist()}
+        assert len(dataset.dialogues(split, 64)) == manifest["counts"][split]["dialogues"]
+    assert people["valid"].isdisjoint(people["train"])
+
+
+def test_one_room_is_held_out_by_dialogues(prepared: Prepare, tmp_path: Path) -> None:
+    path = chat_lines(tmp_path / "c.jsonl", {"r": room_talk(("가람", "나래"), 0)})
+    assert prepared(path, has_consent=True)["split"]["rooms_by"] == "dialogues"
+
+
+def test_rooms_that_share_people_go_together() -> None:
+    rooms = [(f"r{n}", frozenset({f"p{n}", f"p{n + 1}"})) for n in range(3)]
+    alone = [(f"s{n}", frozenset({f"q{n}"})) for n in range(7)]
+    chosen = choose_rooms([*rooms, *alone], 30.0, 50.0)
+    assert chosen is not None
+    assert not chosen & {"r0", "r1", "r2"} or {"r0", "r1", "r2"} <= chosen
+    assert 1 <= len(chosen) <= 4
+    assert choose_rooms(rooms, 5.0, 20.0) is None
+    assert choose_rooms([], 5.0, 20.0) is None
+    smallest = choose_rooms([*rooms, *rooms, ("s", frozenset())], 1.0, 20.0)
+    assert smallest == {"s"}
+
+
+def test_copies_of_held_out_exchanges_are_not_learnt(prepared: Prepare, tmp_path: Path) -> None:
+    same = ["이 문장은 모두 같은 말로 시작해요", "그리고 대답도 모두 같은 말이에요"]
+    dialogues = [
+        [*same, f"{'가나다라마바사아자차'[n]} 이야기로 끝나요", f"네 {n}"] for n in range(10)
+    ]
+    path = dialogue_lines(tmp_path / "a.jsonl", dialogues)
+    manifest = prepared(path, profile="unfiltered")
+    held = manifest["counts"]["valid"]["dialogues"]
+    assert held > 0
+    assert manifest["sources"][0]["copies"]["copies_of_held_out"] == 10 - held
+    assert "train" not in manifest["counts"]
+
+
+def test_only_me_is_learnt(prepared: Prepare, tmp_path: Path) -> None:
+    path = chat_lines(tmp_path / "c.jsonl", {"r": room_talk(("가람", "나래"), 0)})
+    everybody = prepared(path, has_consent=True)["counts"]["train"]
+    mine = prepared(path, has_consent=True, sessions={"me": "나래"})
+    assert mine["counts"]["train"]["replies"] < everybody["replies"]
+    assert "나래" not in json.dumps(mine, ensure_ascii=False)
+
+
+def test_the_same_inputs_give_the_same_shards(prepared: Prepare, tmp_path: Path) -> None:
+    path = chat_lines(
+        tmp_path / "c.jsonl", {f"r{n}": room_talk((f"가{n}", f"나{n}"), n) for n in range(6)}
+    )
+    one = prepared(path, name="one", has_consent=True)["files"]
+    two = prepared(path, name="two", has_consent=True)["files"]
+    shards = [name for name in one if name.endswith(".npy")]
+    assert len(shards) == 3 * 2 * len(FIELDS)
+    assert all(one[name] == two[name] for name in shards)
+    assert one["speakers.json"] != two["speakers.json"], "pseudonyms are the data set's own"
+
+
+def test_no_name_and_no_text_leaves_the_shards(prepared: Prepare, tmp_path: Path) -> None:
+    path = tmp_path / "가람과의 대화.jsonl"
+    chat_lines(path, {f"나래의 방{n}": room_talk((f"가람{n}", f"나래{n}"), n) for n in range(6)})
+    prepared(path, has_consent=True)
+    folder = tmp_path / "set"
+    for name in ("manifest.json", "report.html", "speakers.json"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "가람" not in text, name
+        assert "먹을까" not in text, name
+    assert not (tmp_path / ".set.work").exists()
+
+
+@pytest.mark.parametrize("is_text", [False, True])
+def test_stored_rows_equal_rows_in_memory(
+    prepared: Prepare, tmp_path: Path, tiny_tokenizer: Tokenizer, is_text: bool
+) -> None:
+    config = GPTConfig(
+        vocab_size=tiny_tokenizer.vocab_size, n_ctx=48, n_embd=8, n_layer=1, n_head=1, n_inner=8
+    )
+    texts = tmp_path / "t.jsonl"
+    lines = [json.dumps({"text": " ".join(talk(n))}) + "\n" for n in range(12)]
+    texts.write_text("".join(lines), encoding="utf-8")
+    prepared(dialogue_lines(tmp_path / "a.jsonl", [talk(n) for n in range(30)]), texts)
+    dataset = PreparedDataset(tmp_path / "set")
+    stored = dataset.dialogues("text" if is_text else "train", 1000 if is_text else 20)
+    if is_text:
+        tokenizer = Tokenizer.from_file(dataset.tokenizer)
+        words = [tokenizer.decode(list(made.turns[0])) for made in stored]
+        samples = list(text_samples(words, tokenizer, config))
+    else:
+        samples = list(dialogue_samples(list(stored), config))
+    lazy = StoredSamples(stored, config, is_text=is_text)
+    assert list(lazy) == samples
+    assert lazy.lengths.tolist() == [len(sample.input_ids) for sample in samples]
+    in_memory = PackedRows(samples, config, batch_size=3, seed=5)
+    on_disk = StoredRows(lazy, config, batch_size=3, seed=5)
+    assert on_disk.batches_per_epoch == in_memory.batches_per_epoch
+    for number in range(2 * in_memory.batches_per_epoch):
+        one, two = in_memory.batch(number), on_disk.batch(number)
+        np.testing.assert_array_equal(one.labels, two.labels)
+        for name, ids in one.inputs.items():
+            np.testing.assert_array_equal(ids, two.inputs[name])
+
+
+def test_stored_pairs_equal_pairs_in_memory(
+    prepared: Prepare, tmp_path: Path, tiny_meena: Any
+) -> None:
+    config = tiny_meena.config
+    assert isinstance(config, MeenaConfig)
+    prepared(dialogue_lines(tmp_path / "a.jsonl", [talk(n) for n in range(20)]))
+    stored = PreparedDataset(tmp_path / "set").dialogues("train", 31)
+    one, two = (ReplyPairs(d, config, 4, 3) for d in (stored, list(stored)))
+    for number in range(one.batches_per_epoch):
+        for name, ids in one.batch(number).inputs.items():
+            np.testing.assert_array_equal(ids, two.batch(number).inputs[name])
+    assert one.batch(0).inputs["context_ids"].shape[1] <= 32
+
+
+def test_turns_that_a_model_cannot_hold_are_cut_and_not_learnt(
+    prepared: Prepare, tmp_path: Path
+) -> None:
+    prepared(dialogue_lines(tmp_path / "a.jsonl", [talk(n) for n in range(20)]))
+    stored = PreparedDataset(tmp_path / "set").dialogues("train", 5)
+    assert {len(turn) for made in stored for turn in made.turns} == {5}
+    assert not any(reply for made in stored for reply in made.is_reply)
+
+
+def test_a_source_is_repeated_in_training_alone(prepared: Prepare, tmp_path: Path) -> None:
+    path = dialogue_lines(tmp_path / "a.jsonl", [talk(n) for n in range(20)])
+    said = [{"path": "a.jsonl", "license": "MIT", "repeat": 3}]
+    counts = prepared(path, sources=said)["counts"]
+    dataset = PreparedDataset(tmp_path / "set")
+    assert len(dataset.dialogues("train", 64)) == 3 * counts["train"]["dialogues"]
+    assert len(dataset.dialogues("valid", 64)) == counts["valid"]["dialogues"]
+
+
+def test_forgetting_a_person(prepared: Prepare, tmp_path: Path) -> None:
+    rooms = {f"r{n}": room_talk((f"가람{n}", f"나래{n}"), n) for n in range(6)}
+    prepared(chat_lines(tmp_path / "c.jsonl", rooms), has_consent=True)
+    folder = tmp_path / "set"
+    before = all_text(folder)
+    who = speaker_id(folder, "나래3")
+    (found,) = [speaker for speaker in list_speakers(folder) if speaker.id == who]
+    assert found.rooms == ("r3",)
+    PreparedDataset(folder).note_use("my-bot", tmp_path / "run")
+    hash_before = PreparedDataset(folder).sha256
+    removal = forget(folder, who)
+    after = all_text(folder)
+    gone = [text for text in before if text not in after]
+    assert found.turns <= removal.turns == len(removal.hashes)
+    assert len(before) - len(after) >= removal.turns
+    assert {text for _, text in rooms["r3"][1::2]} <= set(gone)
+    assert all(text in after for room in ("r1", "r2") for _, text in rooms[room][4:8])
+    assert [use["model"] for use in removal.models] == ["my-bot"]
+    assert who not in {speaker.id for speaker in list_speakers(folder)}
+    dataset = PreparedDataset(folder)
+    dataset.verify()
+    assert dataset.sha256 != hash_before
+    assert sum(row["turns"] for row in dataset.manifest["counts"].values()) == len(after)
+    assert dataset.manifest["forgotten"][0]["manifest_before"] == hash_before
+    assert read_uses(folder)[0]["manifest_sha256"] == hash_before
+    record = json.loads((folder / "forgotten.jsonl").read_text(encoding="utf-8"))
+    assert record["hashes"] == list(removal.hashes)
+    with pytest.raises(DataError, match="Nobody"):
+        forget(folder, who)
+
+
+def test_without_the_key_no_name_leads_to_an_id(prepared: Prepare, tmp_path: Path) -> None:
+    prepared(dialogue_lines(tmp_path / "a.jsonl", [talk(n) for n in range(10)]))
+    (tmp_path / "set" / "speakers.key").unlink()
+    with pytest.raises(DataError, match="without it"):
+        speaker_id(tmp_path / "set", "가람")
+
+
+def test_people_of_a_corpus_can_be_forgotten_too(prepared: Prepare, tmp_path: Path) -> None:
+    path = dialogue_lines(
+        tmp_path / "a.jsonl", [talk(n) for n in range(9)], interlocutors=["X", "Y"]
+    )
+    prepared(path)
+    people = {speaker.id: speaker.turns for speaker in list_speakers(tmp_path / "set")}
+    assert sorted(people.values()) == [18, 18]
+
+
+def test_what_nobody_vouches_for_is_refused(prepared: Prepare, tmp_path: Path) -> None:
+    corpus = dialogue_lines(tmp_path / "a.jsonl", [talk(n) for n in range(10)])
+    chat = chat_lines(tmp_path / "가람.jsonl", {"r": room_talk(("가람", "나래"), 0)})
+    with pytest.raises(DataError, match="Input 1 has no licence"):
+        prepared(corpus, sources=[])
+    with pytest.raises(DataError, match="Input 2 is a private chat") as refused:
+        prepared(corpus, chat)
+    assert "가람" not in str(refused.value)
+    assert not (tmp_path / "set").exists()
+    assert prepared(corpus, chat, sources=[], has_consent=True)["vouched_for_by_user"]
+
+
+def test_a_statement_stands_in_the_settings_or_beside_the_input(
+    prepared: Prepare, tmp_path: Path
+) -> None:
+    chat = chat_lines(tmp_path / "c.jsonl", {"r": room_talk(("가람", "나래"), 0)})
+    said = {"consent": "signed by both on 2024-02-01", "all_adults": True}
+    (source,) = prepared(chat, sources=[{"path": "c.jsonl", **said}])["sources"]
+    assert source["files"][0]["consent"] == said["consent"]
+    beside = tmp_path / "c.jsonl.source.json"
+    beside.write_text(json.dumps(said), encoding="utf-8")
+    assert prepared(chat, sources=[])["sources"][0]["files"][0]["all_adults"] is True
+    beside.write_text(json.dumps({**said, "all_adults": False}), encoding="utf-8")
+    with pytest.raises(DataError, match="under age"):
+        prepared(chat, sources=[], has_consent=True)
+    beside.write_text("{}", encoding="utf-8")
+    with pytest.raises(DataError, match="private chat"):
+        prepared(chat, sources=[])
+    beside.write_text('{"licence": "MIT"}', encoding="utf-8")
+    with pytest.raises(ConfigError, match="licence"):
+        find_statement(chat, [])
+
+
+def test_consent_without_age_is_none() -> None:
+    said = SourceStatement(consent="yes")
+    with pytest.raises(DataError, match="of age"):
+        check_statement(said, "Input 1", is_private=True, has_consent=False)
+
+
+def test_kinds_are_told_by_content(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    for line, kind in (
+        ('{"turns": []}', "dialogues"),
+        ('{"messages": [{"role": "user", "content": "a"}]}', "dialogues"),
+        ('{"messages": [{"at": null, "speaker": "a", "text": "b"}]}', "chats"),
+        ('{"text": "a"}', "texts"),
+        ("2020년 1월 1일 오전 1:00, 가람 : 안녕", "export"),
+    ):
+        path.write_text(line + "\n", encoding="utf-8")
+        assert tell_kind(path, 1) == kind
+    path.write_text('{"other": 1}\n', encoding="utf-8")
+    with pytest.raises(DataError, match="input 3 is no chat"):
+        tell_kind(path, 3)
+    with pytest.raises(DataError, match="no regular file"):
+        tell_kind(tmp_path, 1)
+
+
+def test_shards_come_back_and_damage_is_told(tmp_path: Path) -> None:
+    dialogues = [
+        StoredDialogue([[5, 6], [7]], [False, True], [1, 2], 1, 0),
+        StoredDialogue([[8], [9, 10, 70_000], [11]], [False, True, True], [0, 3, 0], 0, 2),
+    ]
+    write_shard(make_shard(dialogues, 100_000), tmp_path, "00000")
+    shard = open_shard(tmp_path, "00000")
+    assert isinstance(shard.input_ids, np.memmap)
+    assert shard.input_ids.tolist() == [5, 6, 7, 8, 9, 10, 70_000, 11]
+    assert (shard.dialogue_ends.tolist(), shard.turn_ends.tolist()) == (
+        [0, 2, 5],
+        [0, 2, 3, 4, 7, 8],
+    )
+    assert make_shard([], 300).input_ids.dtype == np.uint16
+    lengths = tmp_path / "00000.turn_lengths.npy"
+    whole = lengths.read_bytes()
+    lengths.write_bytes(whole[:-4])
+    with pytest.raises(DataError, match="missing or damaged"):
+        open_shard(tmp_path, "00000")
+    np.save(lengths, np.array([1, 1, 1], dtype=np.uint32))
+    with pytest.raises(DataError, match="go together"):
+        open_shard(tmp_path, "00000")
+    np.save(lengths, np.array([print], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match="damaged"):
+        open_shard(tmp_path, "00000")
+
+
+def test_a_changed_shard_is_found(prepared: Prepare, tmp_path: Path) -> None:
+    prepared(dialogue_lines(tmp_path / "a.jsonl", [talk(n) for n in range(20)]))
+    dataset = PreparedDataset(tmp_path / "set")
+    dataset.verify()
+    path = tmp_path / "set" / "train" / "00000.input_ids.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="not what the manifest says"):
+        dataset.verify()
+
+
+def test_a_folder_that_is_no_data_set_is_left_alone(prepared: Prepare, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "thesis.txt").write_text("years of work", encoding="utf-8")
+    with pytest.raises(UsageError, match="no prepared data set"):
+        prepared(dialogue_lines(tmp_path / "a.jsonl", [talk(0)]))
+    with pytest.raises(DataError, match="no prepared data set"):
+        PreparedDataset(tmp_path / "set")
+
+
+def test_a_move_that_was_cut_off_is_undone(tmp_path: Path) -> None:
+    place, new = tmp_path / "set", tmp_path / "new"
+    for folder in (place, new):
+        folder.mkdir()
+        (folder / folder.name).touch()
+    place.rename(previous_of(place))  # what a cut-off move leaves
+    recover(place)
+    assert (place / "set").exists()
+    put_in_place(new, place)
+    assert [path.name for path in place.iterdir()] == ["new"]
+    assert not previous_of(place).exists()
+    recover(place)
+    assert (place / "new").exists()
+
+
+def test_a_review_is_a_sample_and_gives_a_rate(prepared: Prepare, tmp_path: Path) -> None:
+    prepared(dialogue_lines(tmp_path / "a.jsonl", [talk(n) for n in range(20)]), review=10)
+    path = tmp_path / "set-review.csv"
+    text = path.read_text(encoding="utf-8-sig")
+    assert len(text.splitlines()) == 11
+    assert path.stat().st_mode & 0o077 == 0
+    with pytest.raises(DataError, match="Message 1 has no label"):
+        read_review(path)
+    path.write_text(text.replace(",,", ",n,", 9).replace(",,", ",Y,"), encoding="utf-8-sig")
+    risk = read_review(path)
+    assert (risk.labelled, risk.personal, risk.rate) == (10, 1, 0.1)
+    assert 0.0 < risk.low < 0.1 < risk.high < 0.5
+
+
+def test_wilsons_interval() -> None:
+    # Newcombe 1998, table I: 81 of 263 and 0 of 20.
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+def test_formulas_are_not_handed_to_spreadsheets(tmp_path: Path) -> None:
+    write_review(tmp_path / "r.csv", ["=1+1", "안녕"])
+    assert ",'=1+1" in (tmp_path / "r.csv").read_text(encoding="utf-8-sig")
+
+
+def test_profiles_can_be_changed_rule_by_rule() -> None:
+    config = preparation_config({"filters": {"max_words": 7}}, "unfiltered")
+    assert (config.filters.max_words, config.filters.drop_urls) == (7, False)
+    with pytest.raises(ConfigError, match="profile"):
+        preparation_config({}, "clean")
+    with pytest.raises(ConfigError, match="filters"):
+        preparation_config({"filters": 3}, None)
