@@ -1,4 +1,4 @@
-"""`dgm prepare` and `dgm data` in processes of their own: workers, interruptions, and a training on the result."""
+"""`dgm prepare` and `dgm data`: workers, interruptions, refusals, and a training on the result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,24 @@ from dialogue_generation_models.cli.main import main
 from dialogue_generation_models.data.stored import PreparedDataset, read_uses
 from dialogue_generation_models.tokenizer.tokenizer import Tokenizer
 
-WORDS = "오늘 내일 저녁 영화 커피 산책 학교 회사 시험 여행 노래 날씨 바다 버스 고양이 친구".split()
+WORDS = [
+    "오늘",
+    "내일",
+    "저녁",
+    "영화",
+    "커피",
+    "산책",
+    "학교",
+    "회사",
+    "시험",
+    "여행",
+    "노래",
+    "날씨",
+    "바다",
+    "버스",
+    "고양이",
+    "친구",
+]
 SETTINGS = """
 parts = 3
 validation_percent = 10.0

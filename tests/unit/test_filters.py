@@ -31,7 +31,7 @@ def run(
     dialogues: list[Dialogue], config: FilterConfig
 ) -> tuple[list[tuple[Turn, ...]], FilterReport]:
     report = FilterReport()
-    counts = count_turns(dialogues, config.short_characters)
+    counts = count_turns(dialogues, config.repeatable_characters)
     kept = list(filter_dialogues(dialogues, config, report, counts))
     return [dialogue.turns for dialogue in kept], report
 
@@ -126,7 +126,7 @@ def test_short_replies_of_korean_and_japanese_chats_are_spared(text: str) -> Non
 
 
 def test_short_turns_may_be_said_by_everybody_and_long_ones_not() -> None:
-    config = OFF.replace(max_repeats=3, short_characters=10)
+    config = OFF.replace(max_repeats=3, repeatable_characters=10)
     short = [Dialogue.from_texts([f"질문 {'가' * i}", "응 그래!"]) for i in range(9)]
     assert len(run(short, config)[0]) == 9
     laughter = [Dialogue.from_texts([f"질문 {'가' * i}", "ㅋ" * 30]) for i in range(9)]

@@ -1,4 +1,4 @@
-"""A preparation keeps what it promises: parts, splits, copies, people, consent; and training reads what it wrote."""
+"""What a preparation promises: splits, copies, people, consent; and that training reads what it wrote."""
 
 from __future__ import annotations
 
@@ -176,6 +176,8 @@ def test_near_copies_go_and_other_digits_are_no_copies(prepared: Prepare, tmp_pa
     assert copies["copied_dialogues"] == 0
     copies = prepared(path, **off, dedup={"keep_replies": 2})["sources"][0]["copies"]
     assert copies["copied_replies"] == 1
+    stored = PreparedDataset(tmp_path / "set").dialogues("train", 200)
+    assert sorted(made.is_reply[1] for made in stored) == [True, True]
 
 
 def test_texts_are_learnt_whole_and_once(prepared: Prepare, tmp_path: Path) -> None:

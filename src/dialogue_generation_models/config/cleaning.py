@@ -38,8 +38,9 @@ class FilterConfig(Config):
     """Longest turn, about 128 subwords; 0 for no limit."""
     max_words: Count = 30
     """Longest turn in words, two Kana or Kanji being one; 0 for no limit."""
-    max_words_in_all: Count = 200
-    """Longest dialogue in words; it is cut before the turn that goes over. 0 for no limit."""
+    max_words_in_all: Count = 0
+    """Longest dialogue in words; it is cut before the turn that goes over. 0 for no limit. DialoGPT's 200 would
+    take half of a usual chat; long dialogues fill several rows here."""
     min_letter_share: Share = 0.7
     """Smallest part of a turn's characters, spaces aside, that must be letters of any script; 0 for none."""
     max_parent_overlap: Share = 0.8
@@ -49,8 +50,11 @@ class FilterConfig(Config):
     max_repeats: Count = 100
     """Drop a turn said more often than this in the whole corpus, every time; 0 for no limit."""
     short_characters: Count = 10
-    """Turns of at most this many characters, spaces aside, are spared by `min_letter_share` and `max_repeats`:
-    the question mark of 바빠? is a third of it, and everybody says 응 and そうなんだ."""
+    """Turns of at most this many characters, spaces aside, are spared by `min_letter_share`: the question mark
+    of 바빠? is a third of it, and the digit of 6시 half."""
+    repeatable_characters: Count = 20
+    """Turns of at most this many characters, spaces aside, are spared by `max_repeats` and `max_parent_overlap`,
+    and so is laughter: they are the 응, 그러게 and よろしくお願いします of all talk."""
     drop_urls: bool = True
     """Whether turns with a web address go."""
     drop_markup: bool = True
@@ -87,6 +91,7 @@ FILTER_PROFILES: dict[str, FilterConfig] = {
         max_words_in_all=0,
         min_letter_share=0.0,
         short_characters=0,
+        repeatable_characters=0,
         max_parent_overlap=1.0,
         max_word_run=0,
         max_repeats=0,
@@ -105,7 +110,7 @@ class DedupConfig(Config):
     keep_dialogues: Count = 1
     """Copies and near-copies of one dialogue to keep; 0 for all."""
     keep_replies: Count = 100
-    """Copies and near-copies of one reply to keep; a dialogue is cut before a further one. 0 for all."""
+    """Copies and near-copies of one reply to learn; further ones stay as what others answer to. 0 for all."""
     keep_texts: Count = 1
     """Copies of one text to keep, of corpora without dialogue; 0 for all."""
     short_characters: Count = 10

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections import Counter
 
 import numpy as np
 import numpy.typing as npt
@@ -44,36 +43,3 @@ def surplus(keys: Keys, keep: int) -> npt.NDArray[np.bool_]:
     rank[order] = places - np.maximum.accumulate(np.where(is_first, places, 0))
     marks: npt.NDArray[np.bool_] = (rank >= keep) & (keys != NO_KEY)
     return marks
-
-
-def ends_before_copies(
-    turn_keys: Keys, n_turns: npt.NDArray[np.int64], keep: int
-) -> npt.NDArray[np.int64]:
-    """Return how many turns of each dialogue stand before its first reply too many.
-
-    Args:
-        turn_keys: of all turns, dialogue after dialogue; `NO_KEY` for turns that may be repeated.
-        n_turns: turns of each dialogue.
-        keep: copies of a reply to keep; 0 for all. Replies after the end do not count as copies.
-    """
-    ends: npt.NDArray[np.int64] = n_turns.copy()
-    starts = np.cumsum(n_turns) - n_turns
-    if keep == 0:
-        return ends
-    is_reply = np.ones(len(turn_keys), dtype=bool)
-    is_reply[starts[n_turns > 0]] = False
-    keys = np.where(is_reply, turn_keys, NO_KEY)
-    known, counts = np.unique(keys[keys != NO_KEY], return_counts=True)
-    places = np.flatnonzero(np.isin(keys, known[counts > keep]))
-    dialogues = np.searchsorted(starts, places, side="right") - 1
-    seen: Counter[int] = Counter()
-    for place, dialogue in zip(places.tolist(), dialogues.tolist(), strict=True):
-        turn = place - int(starts[dialogue])
-        if turn >= ends[dialogue]:
-            continue
-        key = int(keys[place])
-        if seen[key] >= keep:
-            ends[dialogue] = turn
-        else:
-            seen[key] += 1
-    return ends

@@ -102,10 +102,10 @@ def filter_dialogues(
         yield dialogue if end == total else replace(dialogue, turns=dialogue.turns[:end])
 
 
-def repeat_key(text: str, short_characters: int) -> int:
+def repeat_key(text: str, repeatable_characters: int) -> int:
     """Return by what a turn is counted: a hash of its letters; 0 for one that may be repeated."""
-    may_be_repeated = is_short(text, short_characters) or (
-        short_characters > 0 and _SOUNDS.fullmatch(fold("".join(text.split())))
+    may_be_repeated = is_short(text, repeatable_characters) or (
+        repeatable_characters > 0 and _SOUNDS.fullmatch(fold("".join(text.split())))
     )
     return 0 if may_be_repeated else hash_key(text_key(text))
 
@@ -115,9 +115,9 @@ def is_short(text: str, most: int) -> bool:
     return len("".join(text.split())) <= most
 
 
-def count_turns(dialogues: Iterable[Dialogue], short_characters: int = 0) -> Counter[int]:
+def count_turns(dialogues: Iterable[Dialogue], repeatable_characters: int = 0) -> Counter[int]:
     """Count how often each turn is said, by `repeat_key` and without those of key 0: the first pass."""
-    keys = (repeat_key(t.text, short_characters) for d in dialogues for t in d.turns)
+    keys = (repeat_key(t.text, repeatable_characters) for d in dialogues for t in d.turns)
     return Counter(filter(None, keys))
 
 
@@ -169,12 +169,16 @@ def _rules(config: FilterConfig, counts: Mapping[int, int]) -> list[tuple[str, _
         (
             "max_parent_overlap",
             c.max_parent_overlap < 1.0,
-            lambda s: s.parent is not None and overlap(s.text, s.parent) > c.max_parent_overlap,
+            lambda s: (
+                s.parent is not None
+                and not is_short(s.text, c.repeatable_characters)
+                and overlap(s.text, s.parent) > c.max_parent_overlap
+            ),
         ),
         (
             "max_repeats",
             c.max_repeats,
-            lambda s: counts.get(repeat_key(s.text, c.short_characters), 0) > c.max_repeats,
+            lambda s: counts.get(repeat_key(s.text, c.repeatable_characters), 0) > c.max_repeats,
         ),
     ]
     return [(name, drops) for name, on, drops in table if on]

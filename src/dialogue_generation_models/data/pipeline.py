@@ -66,7 +66,7 @@ class Stage:
 Watch: TypeAlias = Callable[
     [Sequence[Stage], Path], contextlib.AbstractContextManager[Callable[[Stage], None]]
 ]
-"""Takes all stages and the folder of their markers, `STAGE/completions`; gives what is told each stage that begins."""
+"""Takes all stages and the folder of their markers (`STAGE/completions`); gives what each one is told to."""
 
 
 def run_pipeline(job: Job, executor: ExecutorConfig, watch: Watch) -> None:

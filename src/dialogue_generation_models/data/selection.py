@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .dedup import NO_KEY, ends_before_copies, hash_key, surplus, text_key
+from .dedup import NO_KEY, hash_key, surplus, text_key
 from .filters import repeat_key
 from .shards import write_array
 from .split import choose_rooms, exchange_keys, is_held_out
@@ -81,49 +81,52 @@ def key_part(job: Job, rank: int) -> None:
 
 
 def select(job: Job, rank: int) -> None:
-    """Decide for every dialogue how many turns stay (0 for none), and whether it is held out."""
+    """Decide which dialogues stay and which are held out, and which replies are there too often to learn."""
     keys, sizes, rooms, speakers = _load(job)
     dedup = job.config.dedup
     is_text = np.isin(keys.source, [s.number for s in job.sources if s.kind == "texts"])
-    ends = keys.n_turns.copy()
-    dropped = np.where(
+    is_copy = np.where(
         is_text,
         surplus(keys.dialogue, dedup.keep_texts),
         surplus(keys.dialogue, dedup.keep_dialogues),
     )
-    ends[dropped] = 0
-    report: dict[str, Any] = {"copied_dialogues": _by_source(job, keys, dropped)}
-    alive = np.repeat(~dropped & ~is_text, keys.n_turns)
-    cut = ends_before_copies(np.where(alive, keys.turn, NO_KEY), keys.n_turns, dedup.keep_replies)
-    is_cut = (cut < ends) & ~is_text
-    ends = np.where(is_cut, cut, ends)
-    report["copied_replies"] = _by_source(job, keys, is_cut)
-    ends[(ends < 2) & ~is_text] = 0
-    is_valid, report["split"] = _hold_out(job, keys, ends, rooms, speakers)
-    copies = _shares_exchange(keys, ends, is_valid) & ~is_text
-    ends[copies] = 0
-    report["copies_of_held_out"] = _by_source(job, keys, copies)
+    is_talk = ~is_copy & ~is_text
+    is_reply = np.repeat(is_talk, keys.n_turns)
+    is_reply[keys.starts] = False  # openings are no replies
+    is_surplus = surplus(np.where(is_reply, keys.turn, NO_KEY), dedup.keep_replies)
+    is_valid, split = _hold_out(job, keys, is_talk, rooms, speakers)
+    is_leak = _shares_exchange(keys, is_talk, is_valid)
+    report = {
+        "copied_dialogues": _by_source(job, keys.source, is_copy),
+        "copied_replies": _by_source(job, np.repeat(keys.source, keys.n_turns), is_surplus),
+        "copies_of_held_out": _by_source(job, keys.source, is_leak),
+        "split": split,
+    }
     edges = np.cumsum([0, *sizes])
+    starts = np.cumsum([0, *keys.n_turns])
     for part in range(job.parts):
         here = slice(edges[part], edges[part + 1])
-        write_array(job.file("select", f"{part:05d}.ends.npy"), ends[here])
-        write_array(job.file("select", f"{part:05d}.is_valid.npy"), is_valid[here])
-        starts = np.concatenate(([0], np.cumsum(keys.n_turns)))
         turns = slice(starts[edges[part]], starts[edges[part + 1]])
-        write_array(job.file("select", f"{part:05d}.room.npy"), keys.room[here])
-        write_array(job.file("select", f"{part:05d}.speaker.npy"), keys.speaker[turns])
+        arrays = {
+            "stays": ~(is_copy | is_leak)[here],
+            "is_valid": is_valid[here],
+            "is_surplus": is_surplus[turns],
+            "room": keys.room[here],
+            "speaker": keys.speaker[turns],
+        }
+        for name, array in arrays.items():
+            write_array(job.file("select", f"{part:05d}.{name}.npy"), array)
     write_json(job.file("select", "people.json"), {"rooms": rooms, "speakers": speakers})
     write_json(job.file("select", "report.json"), report)
 
 
 def _hold_out(
-    job: Job, keys: _Keys, ends: Array, rooms: list[str], speakers: list[str]
+    job: Job, keys: _Keys, is_talk: Array, rooms: list[str], speakers: list[str]
 ) -> tuple[Array, dict[str, Any]]:
     """Hold out whole rooms where that can be, and single dialogues elsewhere."""
     config = job.config
-    is_text = np.isin(keys.source, [s.number for s in job.sources if s.kind == "texts"])
-    in_room = (keys.room > 0) & (ends > 0)
-    is_valid = (keys.is_chosen > 0) & (ends > 0) & ~is_text
+    in_room = (keys.room > 0) & is_talk
+    is_valid = (keys.is_chosen > 0) & is_talk
     report: dict[str, Any] = {"rooms": len(rooms), "speakers": len(speakers), "rooms_by": "none"}
     if not in_room.any():
         return is_valid, report
@@ -133,7 +136,10 @@ def _hold_out(
     places = np.flatnonzero(in_room).tolist()
     starts = keys.starts
     spoken = [
-        (str(keys.room[p]), set(keys.speaker[starts[p] : starts[p] + ends[p]].tolist()) - {0})
+        (
+            str(keys.room[p]),
+            set(keys.speaker[starts[p] : starts[p] + keys.n_turns[p]].tolist()) - {0},
+        )
         for p in places
     ]
     for name, ignored in (("speakers", set[int]()), ("speakers but the owner", own)):
@@ -152,15 +158,14 @@ def _hold_out(
     return is_valid, report | {"rooms_by": "dialogues"}
 
 
-def _shares_exchange(keys: _Keys, ends: Array, is_valid: Array) -> Array:
-    """Mark dialogues that are learnt from though they share an exchange with a held-out one."""
-    places = np.arange(len(keys.turn)) - np.repeat(keys.starts, keys.n_turns)
-    stays = places < np.repeat(ends, keys.n_turns)
-    held = np.repeat(is_valid, keys.n_turns) & stays
+def _shares_exchange(keys: _Keys, is_talk: Array, is_valid: Array) -> Array:
+    """Mark dialogues that would be learnt from though they share an exchange with a held-out one."""
+    held = np.repeat(is_valid, keys.n_turns)
     known = np.unique(keys.exchange[held & (keys.exchange != NO_KEY)])
-    shares = np.isin(keys.exchange, known) & stays & ~held
+    shares = np.isin(keys.exchange, known) & np.repeat(is_talk & ~is_valid, keys.n_turns)
     owner = np.repeat(np.arange(len(keys.n_turns)), keys.n_turns)
-    return np.bincount(owner[shares], minlength=len(keys.n_turns)) > 0
+    marks: Array = np.bincount(owner[shares], minlength=len(keys.n_turns)) > 0
+    return marks
 
 
 def _load(job: Job) -> tuple[_Keys, list[int], list[str], list[str]]:
@@ -199,8 +204,8 @@ def _renumber(numbers: Array, names: list[str], known: dict[str, int]) -> Array:
     return np.array(table, dtype=np.uint64)[numbers]
 
 
-def _by_source(job: Job, keys: _Keys, marks: Array) -> dict[str, int]:
-    counts = Counter(keys.source[marks].tolist())
+def _by_source(job: Job, sources: Array, marks: Array) -> dict[str, int]:
+    counts = Counter(sources[marks].tolist())
     return {str(source.number): counts[source.number] for source in job.sources}
 
 

@@ -13,11 +13,12 @@ import os
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from ..config.preparation import PreparationConfig
 from ..dialogue import Dialogue, Turn
@@ -91,7 +92,7 @@ def count_part(job: Job, rank: int) -> None:
     """Count how often each turn of a part is said."""
     counts = count_turns(
         (dialogue for number, dialogue in _read_part(job, rank) if not _is_text(job, number)),
-        job.config.filters.short_characters,
+        job.config.filters.repeatable_characters,
     )
     keys = np.array(sorted(counts), dtype=np.uint64)
     write_array(job.file("count", f"{rank:05d}.keys.npy"), keys)
@@ -257,11 +258,11 @@ def _between(keys: Any, counts: Any, low: int, high: int | None) -> tuple[Any, A
     return keys[start:end], counts[start:end]
 
 
-def _write_rosters(job: Job, number: int, rosters: Mapping[str, Roster]) -> None:
-    value = {room: asdict(roster) for room, roster in rosters.items()}
-    write_json(job.file("read", f"{number:05d}.rosters.json"), value)
+def _write_rosters(job: Job, number: int, rosters: dict[str, Roster]) -> None:
+    content = TypeAdapter(dict[str, Roster]).dump_json(rosters).decode()
+    write_text(job.file("read", f"{number:05d}.rosters.json"), content)
 
 
 def _read_rosters(job: Job, number: int) -> dict[str, Roster]:
-    value = read_json(job.file("read", f"{number:05d}.rosters.json"))
-    return {room: Roster(**fields) for room, fields in value.items()}
+    content = job.file("read", f"{number:05d}.rosters.json").read_bytes()
+    return TypeAdapter(dict[str, Roster]).validate_json(content)

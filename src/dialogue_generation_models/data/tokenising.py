@@ -35,12 +35,12 @@ def shard_part(job: Job, rank: int) -> None:
         "sources": {},
     }
     review: list[tuple[int, str]] = []
-    for split, source, dialogue, room, speakers in _kept(job, rank):
-        made = _tokenise(job, tokenizer, split, source, dialogue, room, speakers)
+    for split, dialogue, shell in _kept(job, rank):
+        made = _tokenise(job, tokenizer, split, dialogue, shell)
         if made is None:
             continue
         stored[split].append(made)
-        row = counts["sources"].setdefault(str(source), {}).setdefault(split, Counter())
+        row = counts["sources"].setdefault(str(made.source), {}).setdefault(split, Counter())
         row["dialogues"] += 1
         row["turns"] += len(made.turns)
         row["replies"] += sum(made.is_reply)
@@ -63,46 +63,47 @@ def shard_part(job: Job, rank: int) -> None:
     write_json(job.file("shards", f"{rank:05d}.review.json"), chosen)
 
 
-def _kept(job: Job, rank: int) -> Iterator[tuple[str, int, Dialogue, int, list[int]]]:
-    """Yield the split, source, dialogue, room and speakers of what stays."""
+def _kept(job: Job, rank: int) -> Iterator[tuple[str, Dialogue, StoredDialogue]]:
+    """Yield the split, the dialogue and a shell without ids of what stays."""
 
     def load(name: str) -> Any:
         return np.load(job.file("select", f"{rank:05d}.{name}.npy"), allow_pickle=False)
 
-    ends, is_valid, rooms, speakers = map(load, ("ends", "is_valid", "room", "speaker"))
+    names = ("stays", "is_valid", "room", "speaker", "is_surplus")
+    stays, is_valid, rooms, speakers, is_surplus = map(load, names)
     start = 0
     for place, (source, dialogue) in enumerate(read_clean(job, rank)):
-        end, n_turns = int(ends[place]), len(dialogue.turns)
-        if end:
+        turns = slice(start, start + len(dialogue.turns))
+        start = turns.stop
+        if stays[place]:
             is_text = job.sources[source].kind == "texts"
             split = "text" if is_text else "valid" if is_valid[place] else "train"
-            short = replace(dialogue, turns=dialogue.turns[:end])
-            yield split, source, short, int(rooms[place]), speakers[start : start + end].tolist()
-        start += n_turns
+            yield (
+                split,
+                dialogue,
+                StoredDialogue(
+                    turns=(),
+                    is_reply=(~is_surplus[turns]).tolist(),
+                    speakers=speakers[turns].tolist(),
+                    room=int(rooms[place]),
+                    source=source,
+                ),
+            )
 
 
 def _tokenise(
-    job: Job,
-    tokenizer: Tokenizer,
-    split: str,
-    source: int,
-    dialogue: Dialogue,
-    room: int,
-    speakers: list[int],
+    job: Job, tokenizer: Tokenizer, split: str, dialogue: Dialogue, shell: StoredDialogue
 ) -> StoredDialogue | None:
-    """Make a dialogue's ids; None if nothing of it is to be learnt."""
+    """Fill a shell with ids; None if nothing of it is to be learnt."""
     if split == "text":
         ids = tokenizer.encode(dialogue.turns[0].text)
-        return StoredDialogue([ids], [True], [0], room, source) if ids else None
-    made = next(
-        tokenize_dialogues(
-            [dialogue],
-            tokenizer,
-            max_turn_tokens=job.config.max_turn_tokens,
-            reply_speaker=dialogue.meta.get("reply_speaker"),
-        ),
-        None,
-    )
-    if made is None:
-        return None
-    return StoredDialogue(made.turns, made.is_reply, speakers, room, source)
+        return replace(shell, turns=[ids], is_reply=[True]) if ids else None
+    speaker = dialogue.meta.get("reply_speaker")
+    limit = job.config.max_turn_tokens
+    for made in tokenize_dialogues(
+        [dialogue], tokenizer, max_turn_tokens=limit, reply_speaker=speaker
+    ):
+        learnt = [a and b for a, b in zip(made.is_reply, shell.is_reply, strict=True)]
+        if any(learnt):
+            return replace(shell, turns=made.turns, is_reply=learnt)
+    return None
