@@ -8,7 +8,11 @@ import os
 from pathlib import Path
 
 PAGE = Path(__file__).with_name("help.md")
-SUBCOMMANDS = {"models": ["list", "show"], "tokenizer": ["train"]}
+SUBCOMMANDS = {
+    "models": ["list", "show"],
+    "tokenizer": ["train"],
+    "data": ["speakers", "forget", "review"],
+}
 
 
 def render() -> str:

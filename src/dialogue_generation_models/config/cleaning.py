@@ -53,7 +53,7 @@ class FilterConfig(Config):
     """Turns of at most this many characters, spaces aside, are spared by `min_letter_share`: the question mark
     of 바빠? is a third of it, and the digit of 6시 half."""
     repeatable_characters: Count = 20
-    """Turns of at most this many characters, spaces aside, are spared by `max_repeats` and `max_parent_overlap`,
+    """Turns of at most this many characters, spaces aside, are spared by `max_repeats`, `max_parent_overlap`,
     and so is laughter: they are the 응, 그러게 and よろしくお願いします of all talk."""
     drop_urls: bool = True
     """Whether turns with a web address go."""
