@@ -218,6 +218,36 @@ def test_damaged_corpora_are_named_by_line_and_not_quoted(
     assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Slurm's commands are played by shell scripts")
+def test_slurm_is_given_the_same_steps_in_order(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    scripts = {
+        # Runs an array job at once, task after task, and notes what it waits for.
+        "sbatch": 'for word; do case "$word" in --dependency=*) echo "$word" >> WAITS;; esac; done\n'
+        "last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' \"$word\")\n"
+        "for task in $(seq 0 $last); do\n"
+        '  SLURM_ARRAY_TASK_ID=$task SLURM_NODELIST=here bash "$word" >> LOG 2>&1 || exit 1\n'
+        "done\necho Submitted batch job 7\n",
+        "srun": 'while [ "${1#-}" != "$1" ]; do [ "$1" = -n ] && shift; shift; done\nexec "$@"\n',
+        "scontrol": "echo here\n",
+    }
+    for name, text in scripts.items():
+        text = text.replace("WAITS", str(tmp_path / "waits")).replace("LOG", str(tmp_path / "log"))
+        (programs / name).write_text(f"#!/bin/bash\n{text}", encoding="utf-8")
+        (programs / name).chmod(0o755)
+    path = [str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]
+    monkeypatch.setenv("PATH", os.pathsep.join(path))
+    quick = ["--set", "dedup.near=false", "--set", "parts=2"]
+    assert main(command(inputs, tmp_path / "set", *quick, "--executor", "slurm")) == 0
+    assert main(command(inputs, tmp_path / "straight", *quick)) == 0
+    assert shards(tmp_path / "set") == shards(tmp_path / "straight")
+    assert (tmp_path / "waits").read_text().count("afterok:7") >= 7
+    assert not (tmp_path / ".set.work" / "clean").exists(), "nothing that was said is left behind"
+
+
 @pytest.mark.parametrize("kind", ["gpt", "meena"])
 def test_a_training_on_a_data_set(
     inputs: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]

@@ -261,6 +261,7 @@ def _executor(stage: Stage, config: ExecutorConfig, logs: Path, before: Any) -> 
             mem_per_cpu_gb=config.memory_gb,
             workers=config.workers,
             job_name=f"dgm-{stage.name}",
+            qos="",
             env_command=config.environment or None,
             depends=before,
             logging_dir=place,
