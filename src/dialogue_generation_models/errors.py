@@ -34,6 +34,10 @@ class MissingExtraError(UsageError):
             f"This needs the package '{package}'; "
             f'install it with: pip install "dialogue-generation-models[{extra}]"'
         )
+        self._given = (package, extra)
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return type(self), self._given
 
 
 class ConfigError(DialogueModelError):

@@ -92,7 +92,7 @@ def _pictures(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     for source in manifest["sources"]:
         removed.update(source["filters"]["by_rule"])
         removed.update({label: source["filters"][name] for name, label in _RULES.items()})
-        personal.update(personal_data(source["scrub"]))
+        personal.update(source["scrub"]["counts"])
     letters = {int(key): value for key, value in manifest["letters_per_turn"].items()}
     turns = {int(key): value for key, value in manifest["turns_per_dialogue"].items()}
     with rc_context(_STYLE):
@@ -121,11 +121,6 @@ def _pictures(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "The last bar holds all that are longer.",
             ),
         ]
-
-
-def personal_data(scrub: Mapping[str, Any]) -> dict[str, int]:
-    """Return from the scrub's counts those by kind."""
-    return dict(scrub["by_kind"])
 
 
 def _steps(manifest: Mapping[str, Any]) -> list[tuple[str, int]]:
@@ -203,7 +198,7 @@ def _row(source: Mapping[str, Any]) -> dict[str, str]:
         "copies": sum(source["copies"].values()),
         "turns": sum(row["turns"] for row in kept),
         "tokens": sum(row["tokens"] for row in kept),
-        "personal": sum(personal_data(source["scrub"]).values()),
+        "personal": sum(source["scrub"]["counts"].values()),
     }
     named = {name: f"{value:,}" for name, value in figures.items()}
     return {

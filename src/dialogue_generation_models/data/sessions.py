@@ -83,22 +83,22 @@ def _dialogue(
     spoken = [message for message in messages if message.text.strip()]
     letters: dict[str, str] = {}
     for message in spoken:
-        letters.setdefault(message.speaker, _letter(len(letters)))
+        letters.setdefault(message.speaker, letter(len(letters)))
     turns = tuple(Turn(letters[message.speaker], message.text) for message in spoken)
     meta: dict[str, Any] = {"room": room}
     if me is not None:
         meta["reply_speaker"] = letters.get(me)
-    bots = [letter for speaker, letter in letters.items() if is_bot(speaker)]
+    bots = [name for speaker, name in letters.items() if is_bot(speaker)]
     if bots:
         meta["bot_speakers"] = bots
     if identify is not None:
-        meta["speakers"] = {letter: identify(speaker) for speaker, letter in letters.items()}
+        meta["speakers"] = {name: identify(speaker) for speaker, name in letters.items()}
     dialogue = Dialogue(turns, name, meta).merge_speakers()
     replies = [turn for turn in dialogue.turns[1:] if me is None or turn.speaker == letters.get(me)]
     return dialogue if replies else None
 
 
-def _letter(number: int) -> str:
-    """Return A to Z, then A2 to Z2 and so on."""
+def letter(number: int) -> str:
+    """Return the letter of a speaker, counted from 0: A to Z, then A2 to Z2 and so on."""
     round_, place = divmod(number, 26)
     return string.ascii_uppercase[place] + (str(round_ + 1) if round_ else "")

@@ -13,7 +13,7 @@ import os
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,12 +24,12 @@ from ..config.preparation import PreparationConfig
 from ..dialogue import Dialogue, Turn
 from ..errors import DataError
 from .dedup import hash_key
-from .filters import FilterReport, count_turns, filter_dialogues
+from .filters import FilterReport, count_turns, filter_dialogues, is_bot
 from .folders import write_text
 from .importers.account import Account
 from .privacy.roster import Roster, collect_rosters
 from .privacy.scrub import ScrubReport, scrub_dialogues
-from .sessions import cut_sessions
+from .sessions import cut_sessions, letter
 from .shards import write_array
 from .sources import Source
 
@@ -193,7 +193,7 @@ def _dialogues(job: Job, source: Source, report: dict[str, Any]) -> Iterator[Dia
     if not source.is_private:
         speaker = source.statements[0].reply_speaker
         for dialogue in source.dialogues():
-            yield _with_meta(job, source, dialogue.merge_speakers(), speaker)
+            yield _with_letters(job, source, dialogue.merge_speakers(), speaker)
         return
     rosters = collect_rosters(source.chats([]))
     _write_rosters(job, source.number, rosters)
@@ -210,19 +210,23 @@ def _dialogues(job: Job, source: Source, report: dict[str, Any]) -> Iterator[Dia
         ]
 
 
-def _with_meta(job: Job, source: Source, dialogue: Dialogue, speaker: str | None) -> Dialogue:
-    """Keep of a corpus's `meta` what decides on replies, bots and people."""
-    meta = {name: dialogue.meta[name] for name in ("room", "bot_speakers") if name in dialogue.meta}
+def _with_letters(job: Job, source: Source, dialogue: Dialogue, speaker: str | None) -> Dialogue:
+    """Call the speakers of a corpus A, B, C; keep of its `meta` what decides on replies, bots and people."""
+    names = dict.fromkeys(turn.speaker for turn in dialogue.turns)
+    letters = {name: letter(number) for number, name in enumerate(names)}
+    meta: dict[str, Any] = {"room": dialogue.meta["room"]} if "room" in dialogue.meta else {}
+    marked = dialogue.meta.get("bot_speakers", ())
+    meta["bot_speakers"] = [letters[name] for name in names if name in marked or is_bot(name)]
     if speaker is not None:
-        meta["reply_speaker"] = speaker
+        meta["reply_speaker"] = letters.get(speaker, "")
     people = dialogue.meta.get("interlocutors")
     if isinstance(people, list):
-        letters = dict.fromkeys(turn.speaker for turn in dialogue.turns)
         meta["speakers"] = {
-            letter: identify(f"{source.label}/{person}", job.key)
-            for letter, person in zip(letters, people, strict=False)
+            letters[name]: identify(f"{source.label}/{person}", job.key)
+            for name, person in zip(names, people, strict=False)
         }
-    return replace(dialogue, meta=meta)
+    turns = tuple(Turn(letters[turn.speaker], turn.text) for turn in dialogue.turns)
+    return Dialogue(turns, dialogue.id, meta)
 
 
 def _counts(report: FilterReport | ScrubReport) -> dict[str, Any]:
