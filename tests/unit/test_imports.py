@@ -31,7 +31,7 @@ def test_every_module_imports_with_the_core_alone() -> None:
 
 def test_lowest_versions_are_those_of_the_package() -> None:
     pyproject = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
-    allowed = dict(re.findall(r'"([a-z-]+)>=([\d.]+)', pyproject))
+    allowed = dict(re.findall(r'"([a-z0-9-]+)>=([\d.]+)', pyproject))
     lines = (PROJECT / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
     pinned = dict(line.split("==") for line in lines if "==" in line)
     assert len(pinned) >= 10
