@@ -218,6 +218,30 @@ def test_damaged_corpora_are_named_by_line_and_not_quoted(
     assert not (tmp_path / "set").exists()
 
 
+def test_an_export_that_cannot_be_read_is_told_and_the_rest_prepared(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (inputs / "other.txt").write_text("가람이의 일기\n", encoding="utf-8")
+    call = command(inputs, tmp_path / "set", "--set", "dedup.near=false")
+    assert main([call[0], str(inputs / "other.txt"), *call[1:]]) == 1
+    error = capsys.readouterr().err
+    assert "Export 1: Its format is unknown" in error
+    assert "가람" not in error
+    assert "other" not in error
+    assert PreparedDataset(tmp_path / "set").manifest["counts"]["train"]["dialogues"] > 10
+
+
+def test_an_empty_result_replaces_nothing(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = ["--set", "dedup.near=false", "--overwrite"]
+    assert main(command(inputs, tmp_path / "set", *quick)) == 0
+    old = (tmp_path / "set" / "manifest.json").read_bytes()
+    assert main(command(inputs, tmp_path / "set", *quick, "--set", "filters.max_characters=1")) == 1
+    assert "Nothing is left to learn from" in capsys.readouterr().err
+    assert (tmp_path / "set" / "manifest.json").read_bytes() == old
+
+
 @pytest.mark.skipif(os.name != "posix", reason="Slurm's commands are played by shell scripts")
 def test_slurm_is_given_the_same_steps_in_order(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -118,6 +118,8 @@ def prepare(
         print(json.dumps(manifest, ensure_ascii=False))
     else:
         _show(manifest, output)
+    if manifest is not None:
+        _check_read(manifest)
 
 
 def _tokenizer(name: str) -> Path:
@@ -131,11 +133,19 @@ def _tokenizer(name: str) -> Path:
 
 def _show(manifest: dict[str, Any], output: Path) -> None:
     counts = manifest["counts"]
-    if not counts:
-        raise DataError("Nothing was left to learn from; see the report for what went and why.")
     for split, row in counts.items():
         print(f"{split:<6}" + "  ".join(f"{n:>12,} {name}" for name, n in row.items()))
     print(f"Wrote {output}; look at {output / 'report.html'}.")
+
+
+def _check_read(manifest: dict[str, Any]) -> None:
+    """Name the exports that could not be read, by their place among the exports."""
+    files = [file for source in manifest["sources"] for file in source["read"].get("files", ())]
+    unread = [(place, f["problem"]) for place, f in enumerate(files, start=1) if f["problem"]]
+    for place, problem in unread:
+        print(f"Export {place}: {problem}", file=sys.stderr)
+    if unread:
+        raise DataError(f"Exports that could not be read: {len(unread)}; the rest is prepared.")
 
 
 @contextmanager

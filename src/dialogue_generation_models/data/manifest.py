@@ -38,13 +38,22 @@ TEXT_STEPS = ("read", "count", "clean", "near", "keys", "select", "shards")
 
 
 def finish(job: Job, rank: int) -> None:
-    """Write the manifest and the report, and move the data set to its place."""
+    """Write the manifest and the report, and move the data set to its place.
+
+    Raises:
+        DataError: nothing is left to learn from.
+    """
     folder = job.work / "data"
     if not folder.exists():  # an earlier run was cut off after the move
         return
+    manifest = _manifest(job)
+    if not manifest["counts"]:
+        raise DataError(
+            "Nothing is left to learn from: no message was read, or the filters dropped them all "
+            "(try --profile unfiltered)."
+        )
     shutil.copyfile(job.tokenizer, folder / TOKENIZER)
-    people = read_json(job.file("select", "people.json"))
-    write_manifest(folder, _manifest(job), people)
+    write_manifest(folder, manifest, read_json(job.file("select", "people.json")))
     key = folder / KEY
     key.touch(mode=0o600)
     key.write_text(job.key.hex() + "\n", encoding="ascii")
