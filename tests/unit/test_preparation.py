@@ -237,6 +237,15 @@ def test_copies_of_held_out_exchanges_are_not_learnt(prepared: Prepare, tmp_path
     assert "train" not in manifest["counts"]
 
 
+def test_greetings_are_no_copies_of_held_out_exchanges(prepared: Prepare, tmp_path: Path) -> None:
+    hello = ["はじめまして、よろしくお願いします", "こちらこそよろしく"]
+    path = dialogue_lines(tmp_path / "a.jsonl", [[*hello, *talk(n)] for n in range(20)])
+    copies = prepared(path, profile="unfiltered")["sources"][0]["copies"]
+    assert copies["copies_of_held_out"] == 0
+    copies = prepared(path, profile="unfiltered", shared_letters=10)["sources"][0]["copies"]
+    assert copies["copies_of_held_out"] > 10
+
+
 def test_only_me_is_learnt(prepared: Prepare, tmp_path: Path) -> None:
     path = chat_lines(tmp_path / "c.jsonl", {"r": room_talk(("가람", "나래"), 0)})
     everybody = prepared(path, has_consent=True)["counts"]["train"]

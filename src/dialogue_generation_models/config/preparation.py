@@ -71,6 +71,9 @@ class PreparationConfig(Config):
     """Dialogues held out."""
     most_held_out_percent: Annotated[float, Field(gt=0.0, le=50.0)] = 20.0
     """Rooms are held out whole up to this; where the smallest is larger, single dialogues are."""
+    shared_letters: Annotated[int, Field(ge=1)] = 30
+    """Dialogues that share an exchange of at least so many letters with a held-out one are not learnt. Shorter
+    ones are greetings: at 10, よろしくお願いします alone would take half of a Japanese corpus."""
     parts: Annotated[int, Field(ge=1, le=10_000)] = 16
     """Parts that the dialogues are cut into: the most workers of use, and the number of shards."""
     review: Count = 0

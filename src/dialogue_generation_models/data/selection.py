@@ -62,7 +62,7 @@ def key_part(job: Job, rank: int) -> None:
         texts = [text_key(turn.text) for turn in dialogue.turns]
         columns["dialogue"].append(hash_key("\n".join(texts)))
         columns["turn"] += [repeat_key(turn.text, short) for turn in dialogue.turns]
-        pairs = exchange_keys(dialogue)
+        pairs = exchange_keys(dialogue, job.config.shared_letters)
         columns["exchange"] += [hash_key(pair) if pair else 0 for pair in pairs]
         columns["n_turns"].append(len(texts))
         columns["source"].append(source)

@@ -11,6 +11,7 @@ from itertools import pairwise
 from ..dialogue import Dialogue
 
 _PARTS = 10_000
+_LEAST_LETTERS = 10
 
 
 def is_held_out(dialogue: Dialogue, percent: float) -> bool:
@@ -90,15 +91,15 @@ def _digest(name: str) -> bytes:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
 
 
-def exchange_keys(dialogue: Dialogue) -> list[str]:
-    """Return for each turn what a copy of it and the turn before it shares; empty for greetings."""
+def exchange_keys(dialogue: Dialogue, least_letters: int) -> list[str]:
+    """Return for each turn what a copy of it and the turn before it shares; empty for fewer letters in all."""
     texts = [_key(turn.text) for turn in dialogue.turns]
-    pairs = (f"{a}\n{b}" if len(a) + len(b) >= 10 else "" for a, b in pairwise(texts))
+    pairs = (f"{a}\n{b}" if len(a) + len(b) >= least_letters else "" for a, b in pairwise(texts))
     return ["", *pairs]
 
 
 def _exchanges(dialogue: Dialogue) -> Iterator[str]:
-    return filter(None, exchange_keys(dialogue))
+    return filter(None, exchange_keys(dialogue, _LEAST_LETTERS))
 
 
 def _key(text: str) -> str:
