@@ -225,7 +225,10 @@ def test_rooms_that_share_people_go_together() -> None:
 
 
 def test_copies_of_held_out_exchanges_are_not_learnt(prepared: Prepare, tmp_path: Path) -> None:
-    same = ["이 문장은 모두 같은 말로 시작해요", "그리고 대답도 모두 같은 말이에요"]
+    same = [
+        "이 문장은 모두 같은 말로 시작하는 아주 긴 문장이에요",
+        "그리고 대답도 모두 같은 말이에요",
+    ]
     dialogues = [
         [*same, f"{'가나다라마바사아자차'[n]} 이야기로 끝나요", f"네 {n}"] for n in range(10)
     ]
