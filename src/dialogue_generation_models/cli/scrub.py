@@ -6,7 +6,6 @@ import json
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -158,7 +157,7 @@ def _write(path: Path, lines: Iterable[str]) -> None:
 def _show(report: ScrubReport, *, as_json: bool) -> None:
     """Print the counts: JSON on standard output, or a table on the error stream."""
     if as_json:
-        print(json.dumps(asdict(report)))
+        print(json.dumps({**vars(report), "counts": dict(report.counts)}))
         return
     for kind, count in report.counts.most_common():
         print(f"{kind:<16}{count:>12}", file=sys.stderr)

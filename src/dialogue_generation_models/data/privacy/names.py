@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from . import japanese_lexicon as japanese
 from . import korean_lexicon as korean
@@ -24,7 +25,7 @@ from .roster import Roster
 _JAPANESE = f"{japanese.KANJI}{japanese.HIRAGANA}{japanese.KATAKANA}"
 _HANGUL = re.compile("[가-힣]")
 _KANA_OR_KANJI = re.compile(f"[{_JAPANESE}]")
-_HANGUL_BEFORE = re.compile(r"[가-힣]{1,8}$")
+_HANGUL_BEFORE = re.compile(r"[가-힣]{1,8}\Z")
 _LETTER = f"[가-힣{_JAPANESE}]"
 _MARK = r"[ .·・_*~\-/]"
 _SPACED = re.compile(
@@ -33,8 +34,9 @@ _SPACED = re.compile(
 """Letters that each stand alone."""
 _SPLIT = re.compile(rf"\n{_LETTER}{{1,4}}(?:\n{_LETTER}{{1,3}}(?=\n)){{0,4}}\n{_LETTER}{{1,10}}")
 """Messages of a few letters, and the word after them."""
+_REACH = 40
 _GAP = re.compile(r"[ .·・_*~\-/\n]+")
-_LATIN_BEFORE = re.compile(r"[A-Za-zÀ-ÿ0-9@._\-]$")
+_LATIN_BEFORE = re.compile(r"[A-Za-zÀ-ÿ0-9@._\-]\Z")
 _LATIN_AFTER = re.compile(r"(?![A-Za-zÀ-ÿ0-9@]|[._\-][A-Za-z0-9])")
 _LATIN_CALLED = re.compile(r" ?(?:씨|님|야|형|누나|언니|오빠|さん|くん|ちゃん|様)")
 _LATIN_HONOURED = re.compile(
@@ -71,8 +73,13 @@ class NameModels:
 
     @classmethod
     def load(cls) -> NameModels:
-        """Load both; takes some seconds."""
-        return cls(KoreanNames(), JapaneseNames())
+        """Return both; the first time takes some seconds."""
+        return _load_models()
+
+
+@lru_cache(maxsize=1)
+def _load_models() -> NameModels:
+    return NameModels(KoreanNames(), JapaneseNames())
 
 
 def find_names(
@@ -86,7 +93,10 @@ def find_names(
         models: for third persons that rules alone do not see.
     """
     text = conversation.folded
-    spans = [*_of_roster(text, roster), *_without_gaps(text, roster), *_third_persons(text, models)]
+    spans = [*_of_roster(text, roster), *_without_gaps(text, roster)]
+    # 솔 + 아 is not the given name 솔아 where somebody is called 솔.
+    starts = {start for start, _ in spans}
+    spans += (span for span in _third_persons(text, models) if span[0] not in starts)
     return merge_findings(conversation.find("name", start, end) for start, end in spans)
 
 
@@ -192,8 +202,11 @@ def _without_gaps(text: str, roster: Roster) -> Iterator[tuple[int, int]]:
             start, end = match.span()
             if end - start < 2 or places[end - 1] - places[start] == end - 1 - start:
                 continue
-            if _stands_as_name(joined, start, end, roster):
-                yield places[start], places[end - 1] + 1
+            first, last = places[start], places[end - 1] + 1
+            before, after = text[max(0, first - 8) : first], text[last : last + _REACH]
+            around = before + match.group() + after
+            if _stands_as_name(around, len(before), len(before) + end - start, roster):
+                yield first, last
 
 
 def _third_persons(text: str, models: NameModels | None) -> Iterator[tuple[int, int]]:

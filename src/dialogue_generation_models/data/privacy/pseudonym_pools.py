@@ -9,33 +9,16 @@ from functools import lru_cache
 from zlib import crc32
 
 from . import korean_lexicon as korean
+from .word_lists import words
 
 _FAMILIES = {"open": "두모어피뇌", "final": "탁옥빙팽궉묵증편봉감승"}
 _FIRSTS = "가겨고그누느다도두로루르마모무벼보비새세소시여오우으이저초타토투파포푸하휘"
-_LASTS = {"open": "래루로사예오의하", "final": "온담든림솜움늠랑범샘콩", "ㄹ": "늘빌솔율슬"}
-_KANJI_FAMILIES = (
-    "雪森",
-    "月原",
-    "風間瀬",
-    "星崎",
-    "霧島田",
-    "朝霞",
-    "雲井",
-    "露木沢",
-    "波多瀬",
-    "虹村",
-    "氷室川",
-    "夕凪",
-    "草薙野",
-    "鈴鹿川",
-    "白鷺",
-    "千歳川",
+_LASTS = {"open": "루샤묘료뷰", "final": "온담림솜늠범움", "ㄹ": "늘빌솔율슬"}
+_KANJI_FIRSTS, _KANJI_LASTS = "澪羽瑠璃季弥紬織", "緒乃都埜瀬帆月江"
+_KANA_FIRSTS, _KANA_LASTS = (
+    ("みう", "うる", "るき", "りや", "きほ", "やつ", "つむ", "おり"),
+    ("おの", "えの", "との", "やせ", "せほ", "づき", "こえ", "ほの"),
 )
-_KANJI_FIRSTS, _KANA_FIRSTS = (
-    "澪羽瑠璃季弥紬織",
-    ("みお", "う", "る", "り", "き", "や", "つむ", "おり"),
-)
-_KANJI_LASTS, _KANA_LASTS = "緒乃都埜瀬帆月江", ("お", "の", "と", "や", "せ", "ほ", "づき", "え")
 _LATIN_FIRSTS = (
     "Bel",
     "Cor",
@@ -45,32 +28,14 @@ _LATIN_FIRSTS = (
     "Hol",
     "Jor",
     "Kel",
-    "Lor",
     "Mer",
     "Nev",
     "Orl",
-    "Per",
     "Quin",
     "Rov",
     "Syl",
-    "Tav",
-    "Ul",
-    "Vel",
-    "Wen",
-    "Yor",
-    "Zel",
 )
 _LATIN_LASTS = ("ora", "iam", "ette", "iso", "una", "ovan", "ika", "elle", "ard", "umi")
-_LATIN_FAMILIES = (
-    "Tavenor",
-    "Oskelid",
-    "Brunvale",
-    "Mirowen",
-    "Galdrey",
-    "Felworth",
-    "Hastrel",
-    "Quenby",
-)
 POOL_STEP = 37
 """Neighbouring rooms and names begin this far apart in a pool."""
 
@@ -81,17 +46,17 @@ def pools() -> dict[str, tuple[str, ...]]:
     made: dict[str, tuple[str, ...]] = {}
     taken = korean.given_names() | korean.ordinary_words() | korean.roles()
     for final, lasts in _LASTS.items():
-        words = (a + b for b in lasts for a in _FIRSTS if a != b)
-        made[f"korean given {final}"] = tuple(w for w in words if w not in taken)
+        made_up = (a + b for b in lasts for a in _FIRSTS if a != b)
+        made[f"korean given {final}"] = tuple(w for w in made_up if w not in taken)
     for final, families in _FAMILIES.items():
         made[f"korean family {final}"] = tuple(families)
     pairs = [(a, b) for b in range(len(_KANJI_LASTS)) for a in range(len(_KANJI_FIRSTS))]
     made["kanji given"] = tuple(_KANJI_FIRSTS[a] + _KANJI_LASTS[b] for a, b in pairs)
     made["hiragana given"] = tuple(_KANA_FIRSTS[a] + _KANA_LASTS[b] for a, b in pairs)
     made["katakana given"] = tuple(_to_katakana(word) for word in made["hiragana given"])
-    made["kanji family"] = tuple(_KANJI_FAMILIES)
+    made["kanji family"] = tuple(sorted(words("japanese_pseudonyms")))
     made["latin given"] = tuple(a + b for b in _LATIN_LASTS for a in _LATIN_FIRSTS)
-    made["latin family"] = tuple(_LATIN_FAMILIES)
+    made["latin family"] = tuple(sorted(words("latin_pseudonyms")))
     # In no order that tells anything, so that neighbours do not sound alike.
     return {name: tuple(sorted(pool, key=_shuffled)) for name, pool in made.items()}
 

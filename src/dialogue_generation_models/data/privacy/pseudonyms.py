@@ -61,7 +61,12 @@ class Pseudonyms:
             forms.get(compact) or forms.get(whole) or latin.get(compact.lower()) or _split(compact)
         )
         between = " " if " " in compact.strip() and form.family and form.given else ""
-        return self._write(form, between)
+        written = self._write(form, between)
+        if not found.isascii():
+            return written
+        if found.isupper():
+            return written.upper()
+        return written.lower() if found.islower() else written
 
     def _write(self, form: Form, between: str = "") -> str:
         family = self._part("family", form.family) if form.family else ""
@@ -76,15 +81,10 @@ class Pseudonyms:
         key = (part, name.lower())
         if key not in self._given:
             self._given[key] = self._choose(_pool(part, name))
-        chosen = self._given[key]
-        if name.isascii():
-            return (
-                chosen.upper() if name.isupper() else chosen.lower() if name.islower() else chosen
-            )
-        return chosen
+        return self._given[key]
 
     def _choose(self, pool: tuple[str, ...]) -> str:
-        """The next free one of a pool, from a place that depends on the room's number; at last pairs."""
+        """The next free one of a pool, from a place that the room's number says; a used one if none is free."""
         first = self._roster.number * POOL_STEP
         for turn in range(len(pool)):
             word = pool[(first + turn) % len(pool)]

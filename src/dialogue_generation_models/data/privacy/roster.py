@@ -163,7 +163,7 @@ def split_sender(name: str) -> Iterator[Form]:
         return
     segments = [s.strip() for s in _SEGMENT.findall(text) if s.strip()]
     found = [form for segment in segments for form in _split_segment(segment[:_LONGEST_NAME])]
-    sure = [form for form in found if _is_sure([form])]
+    sure = [form for form in found if form.family or _is_sure([form])]
     aside = set(re.findall(r"[(（]([^()（）]{1,20})[)）]", text))
     for form in found:
         if not sure or form in sure:
@@ -182,17 +182,16 @@ def _split_segment(segment: str) -> Iterator[Form]:
 
 
 def _split_korean(segment: str) -> Iterator[Form]:
-    parts = [w for w in (_without_title(word) for word in segment.split()) if w]
+    parts = [part for part in (_without_title(word) for word in segment.split()) if part]
+    if len(parts) == 2 and parts[0] in korean.surnames() and len(parts[1]) == 2:
+        yield Form(parts[0], parts[1])
+        return
     names = [form for form in map(_korean_name, parts) if form]
     sure = [form for form in names if _is_sure([form])]
-    if sure:
-        yield from sure
-    elif len(parts) == 2 and parts[0] in korean.surnames() and len(parts[1]) == 2:
-        yield Form(parts[0], parts[1])
-    elif len(parts) > 1:
-        yield Form("", " ".join(parts), all(w in korean.ordinary_words() for w in parts))
+    if len(parts) > 1 and not sure:
+        yield Form("", " ".join(parts), all(part in korean.ordinary_words() for part in parts))
     else:
-        yield from names
+        yield from sure or names
 
 
 def _without_title(word: str) -> str:
@@ -272,6 +271,7 @@ def _is_sure(forms: list[Form]) -> bool:
     """Whether the names are known or have the shape of a full name."""
     return any(
         (form.family and form.given)
+        or is_pseudonym(form.given)
         or form.given in korean.given_names()
         or form.given in japanese.given_names()
         or form.family in japanese.surnames()
