@@ -224,7 +224,7 @@ def test_a_room_of_two_thousand_senders_ends() -> None:
     families, firsts, lasts = (
         "김이박최정강조윤장임",
         "민서지현수영은도하준",
-        "수지현우아연호진영민훈희경석미숙자철혜란",
+        "수지현우아연호진영민훈희경선미숙자철혜란",
     )
     senders = [a + b + c for a in families for b in firsts for c in lasts]
     messages = [(sender, f"{other[1:]}한테 줘") for sender, other in pairwise(senders)]

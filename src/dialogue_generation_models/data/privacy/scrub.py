@@ -250,7 +250,7 @@ class _Scrubber:
         """Read messages and say what changes in which of them."""
         order = [n for n in pending if n < 0 or texts[n] is not None]
         found: dict[int, list[_Change]] = {}
-        for numbers in (order, _of_one_speaker(texts, speakers)):
+        for numbers in (order, _of_one_speaker(texts, speakers, set(order))):
             for number, change in self._read(texts, numbers, room):
                 found.setdefault(number, []).append(change)
         return {number: _disjoint(changes) for number, changes in found.items()}
@@ -349,19 +349,21 @@ def _neighbours(changed: Iterable[int], total: int) -> Iterator[int]:
         last = number
 
 
-def _of_one_speaker(texts: Sequence[str | None], speakers: Sequence[str]) -> list[int]:
+def _of_one_speaker(
+    texts: Sequence[str | None], speakers: Sequence[str], wanted: set[int]
+) -> list[int]:
     """Messages that may go on with what their speaker said before others spoke; -1 parts the groups."""
     order: list[int] = []
     latest: dict[str, list[int]] = {}
-    for number, speaker in enumerate(speakers):
-        mine = latest.setdefault(speaker, [])
-        text = texts[number]
+    for number in range(min(wanted, default=0) - _CONTEXT, max(wanted, default=-1) + 1):
+        text = texts[number] if number >= 0 else None
         if text is None:
             continue
-        if mine and number - mine[-1] > 1 and number - mine[-1] <= _CONTEXT and _may_go_on(text):
+        mine = latest.setdefault(speakers[number], [])
+        if mine and 1 < number - mine[-1] <= _CONTEXT and number in wanted and _may_go_on(text):
             order += [*mine[-2:], number, -1]
         mine.append(number)
-        del mine[:-3]
+        del mine[:-2]
     return order
 
 
