@@ -19,6 +19,7 @@ from ...config.privacy import ScrubConfig
 from ...dialogue import Dialogue, Turn
 from ...errors import OptionError
 from ..chats import Chat, Message
+from .changes import Change, apply_changes, without_overlaps
 from .detect import find_personal_data
 from .finding import Finding, Kind, merge_findings
 from .names import NameModels, find_names
@@ -151,16 +152,6 @@ class _Room(NamedTuple):
     pseudonyms: Pseudonyms
 
 
-class _Change(NamedTuple):
-    """What stands at [start, end) of a message from now on."""
-
-    start: int
-    end: int
-    text: str
-    kind: str
-    is_first: bool
-
-
 class _Scrubber:
     """Applies a configuration to the messages of a room."""
 
@@ -232,13 +223,13 @@ class _Scrubber:
             changes = self._changes([text], [""], [0], room)
             if not changes:
                 break
-            text = _replaced(text, changes[0])
+            text = apply_changes(text, changes[0])
         return text
 
-    def _apply(self, text: str, changes: Sequence[_Change]) -> str | None:
+    def _apply(self, text: str, changes: Sequence[Change]) -> str | None:
         if self._config.mode == "drop":
             return None
-        return _replaced(text, changes) or None
+        return apply_changes(text, changes) or None
 
     def _changes(
         self,
@@ -246,18 +237,18 @@ class _Scrubber:
         speakers: Sequence[str],
         pending: Iterable[int],
         room: _Room,
-    ) -> dict[int, list[_Change]]:
+    ) -> dict[int, list[Change]]:
         """Read messages and say what changes in which of them."""
         order = [n for n in pending if n < 0 or texts[n] is not None]
-        found: dict[int, list[_Change]] = {}
+        found: dict[int, list[Change]] = {}
         for numbers in (order, _of_one_speaker(texts, speakers, set(order))):
             for number, change in self._read(texts, numbers, room):
                 found.setdefault(number, []).append(change)
-        return {number: _disjoint(changes) for number, changes in found.items()}
+        return {number: without_overlaps(changes) for number, changes in found.items()}
 
     def _read(
         self, texts: Sequence[str | None], order: Sequence[int], room: _Room
-    ) -> Iterator[tuple[int, _Change]]:
+    ) -> Iterator[tuple[int, Change]]:
         """Yield message numbers and changes for messages read one after the other; -1 parts them."""
         if not order:
             return
@@ -285,7 +276,7 @@ class _Scrubber:
             written = self._write(finding.kind, originals, room)
             for (n, start, end), old, new in zip(pieces, originals, written, strict=True):
                 if old != new:
-                    yield n, _Change(start, end, new, finding.kind, n == pieces[0][0])
+                    yield n, Change(start, end, new, finding.kind, n == pieces[0][0])
 
     def _find(self, conversation: Conversation, roster: Roster) -> list[Finding]:
         found = [
@@ -314,28 +305,6 @@ def _hide(text: str) -> str:
     return (
         PLACEHOLDER.sub(lambda match: "\ue000" * len(match.group()), text) if "<" in text else text
     )
-
-
-def _replaced(text: str, changes: Sequence[_Change]) -> str:
-    parts, done = [], 0
-    for change in changes:
-        parts += [text[done : change.start], change.text]
-        done = change.end
-    return "".join(parts) + text[done:]
-
-
-def _disjoint(changes: list[_Change]) -> list[_Change]:
-    """In order; of overlapping changes the longer one."""
-    kept: list[_Change] = []
-    for change in sorted(changes, key=lambda c: (c.start, -c.end)):
-        if kept and change.start < kept[-1].end:
-            if change.end > kept[-1].end:
-                kept[-1] = max(kept[-1], change, key=lambda c: c.end - c.start)._replace(
-                    start=kept[-1].start, end=change.end
-                )
-        else:
-            kept.append(change)
-    return kept
 
 
 def _neighbours(changed: Iterable[int], total: int) -> Iterator[int]:
