@@ -13,11 +13,11 @@ from re import Match
 from .finding import Finding
 from .normalize import Conversation
 
-_AT = re.compile(r"[@☆★◎]")
-"""The stars are `@` to those who hide an address from machines: name☆example.com."""
+_AT = re.compile(r"[@☆★◎#]")
+"""The other signs are `@` to those who hide an address from machines: name☆example.com."""
 _LOCAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+\-]{0,63}[ \n]?\Z")
 _DOMAIN = re.compile(
-    r"[ \n]?(?:[A-Za-z0-9\-]{1,63} ?(?:\. ?[A-Za-z][A-Za-z0-9\-]{1,62}){1,4}"
+    r"[ \n]?(?:[A-Za-z0-9\-]{1,63}[ \n]?(?:\. ?[A-Za-z][A-Za-z0-9\-]{1,62}){1,4}"
     r"|(?:naver|gmail|daum|hanmail|kakao|nate|hotmail|yahoo|icloud|docomo|ezweb|softbank)(?![A-Za-z0-9])"
     r"|(?:네이버|지메일|한메일|다음|카카오|네이트|핫메일|야후)(?: ?\. ?[a-z]{2,3}){0,2}"
     r"|(?:ヤフー|ドコモ|ジーメール)(?: ?\. ?[a-z]{2,3}){0,2})"
@@ -29,7 +29,7 @@ _CALLS = frozenset(("everyone", "here", "channel", "todos", "admin", "team"))
 """What follows an `@` to call a whole room."""
 
 _LINK = re.compile(
-    r"(?:[hH](?:[tT]{2}|[xX]{2})[pP][sS]?[ \n]?:[ \n]?//[ \n]?|www\.)[!-~]{1,2000}"
+    r"(?:(?:[hH](?:[tT]{2,3}|[xX]{2})|[tT]{2})[pP][sS]?[ \n]?:[ \n]?//[ \n]?|www\.)[!-~]{1,2000}"
     r"(?:(?<=[/=])[^\s]{1,200})?(?: / [A-Za-z0-9][!-~]{0,200}){0,4}"
 )
 _SUFFIX = re.compile(
@@ -40,8 +40,8 @@ _HOST = re.compile(r"(?<![A-Za-z0-9@])[A-Za-z0-9][A-Za-z0-9\-.]{0,80}\Z")
 
 _WORD = re.compile(r"[A-Za-z0-9._][A-Za-z0-9_.\-]{2,39}")
 _APPS = tuple(
-    "카톡 카카오 라인 텔레 인스타 디스코드 디코 위챗 트위터 틱톡 페북 스냅챗 ライン カカオ インスタ ディスコ ツイッター ティックトック"
-    " スナチャ line kakao insta discord telegram wechat twitter tiktok snapchat".split()
+    "카톡 카카오 라인 텔레 인스타 디스코드 디코 위챗 트위터 틱톡 페북 스냅 ライン カカオ インスタ ディスコ ツイッター ティックトック"
+    " スナチャ line kakao insta discord telegram wechat twitter tiktok snap".split()
 )
 _ACCOUNTS = tuple(
     "아이디 아디 계정 닉네임 친추 アカウント アカ ユーザー名 フォロー 追加 id".split()
@@ -52,7 +52,7 @@ _APP = r"(?:(?<![a-zァ-ヶー])(?<![온프드])(?:{})(?:톡|그램|トーク|�
 """Not the end of another word: 온라인, 가이드라인, オンライン, online."""
 _ID = r"(?:{}|(?<![a-z])id(?![a-z]))名?".format("|".join(_ACCOUNTS[:-1]))
 _ASKED = re.compile(
-    rf"(?:{_APP} ?(?:의|の)? ?{_ID}[^A-Za-z0-9]{{0,16}}|{_ID} ?(?:은|는|이|가|:|=|は|が)?[ \n]?)\Z"
+    rf"(?:{_APP} ?(?:의|の)? ?{_ID}[^A-Za-z0-9]{{0,16}}|{_APP} ?[:=] ?|{_ID} ?(?:은|는|이|가|:|=|は|が)?[ \n]?)\Z"
 )
 """The name of an account was announced: any Latin word may be it."""
 _NAMED = re.compile(rf"(?:{_APP}|{_ID}|wxid)[^A-Za-z0-9]{{0,40}}\Z")

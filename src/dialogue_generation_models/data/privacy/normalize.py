@@ -22,8 +22,9 @@ from .finding import Finding, Kind
 from .windows import windows
 
 _DASHES = "‐‑‒–—―−﹣－ー"
-_SPOKEN_DASHES = "_~*,、·・ㅡ〜～에の"
-"""Between the groups of a phone number: 010에 1234에 5678."""
+_SPOKEN_DASHES = "_ㅡ에の "
+"""Letters between the groups of a phone number: 010에 1234에 5678; signs may be any."""
+_PLAIN_SEPARATORS = frozenset(" -.()/\n")
 _BLANKS = "\u00a0\u3000\t\u2002\u2003\u2009"
 _STYLED = (
     (0x2070, 0x209C),
@@ -33,7 +34,7 @@ _STYLED = (
     (0xFF01, 0xFF5E),
 )
 """Blocks of raised, circled, bold and full-width forms of one ASCII letter."""
-_HIDDEN = r"\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\u20e3\u3164\ufe00-\ufe0f\ufeff\uffa0"
+_HIDDEN = r"\u00ad\u034f\u061c\u115f\u1160\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\u20e3\u3164\ufe00-\ufe0f\ufeff\uffa0"
 _SHORT_FORMS = re.compile(rf"[{_HIDDEN}\u1100-\u11ff\uff65-\uff9f]+")
 """Invisible letters, decomposed Hangul, half-width katakana."""
 _DROP_HIDDEN = re.compile(f"[{_HIDDEN}]+")
@@ -42,10 +43,10 @@ _DIGITS = {
     **{str(n): str(n) for n in range(10)},
     **dict(zip("공영일이삼사오육륙칠팔구", "001234566789", strict=True)),
     **dict(zip("〇零一二三四五六七八九", "00123456789", strict=True)),
-    "ㅇ": "0",
+    **dict.fromkeys("ㅇ○◯", "0"),
 }
 _D = "".join(_DIGITS)
-_RUN = re.compile(rf"[{_D}](?:[ .()/\-\n{_DASHES}{_SPOKEN_DASHES}]{{0,3}}[{_D}]){{5,}}")
+_RUN = re.compile(rf"[{_D}](?:[^\w○◯]{{0,3}}[{_D}]|[{_DASHES}{_SPOKEN_DASHES}]{{1,3}}[{_D}]){{5,}}")
 _MOBILE = re.compile(r"0[15789]0[0-9]{8}")
 _RESIDENT = re.compile(r"[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[1-8][0-9]{6}")
 
@@ -61,7 +62,8 @@ _KANA_DIGITS = {
 }
 _KANA = "|".join(sorted(_KANA_DIGITS, key=len, reverse=True))
 _KANA_DIGIT = re.compile(_KANA)
-_KANA_RUN = re.compile(rf"(?:{_KANA})(?:[ 、,。・の\-ー\n]{{0,2}}(?:{_KANA})){{6,}}")
+_KANA_MORE = rf"(?:[ 、,。・の\-ー\n]{{0,2}}(?:{_KANA}))"
+_KANA_RUN = re.compile(rf"(?:ゼロ|ぜろ){_KANA_MORE}{{2,}}|(?:{_KANA}){_KANA_MORE}{{6,}}")
 _KANA_SIGN = re.compile("ゼロ|ロク|ナナ|ハチ|ぜろ|ろく|なな|はち")
 
 _LATIN_BEFORE = r"(?<=[A-Za-z0-9])"
@@ -77,10 +79,11 @@ class _Word(NamedTuple):
 
 _WORDS = (
     _Word(
-        re.compile(r"골뱅이|アット|あっと|\(|\["),
+        re.compile(r"골뱅이|アット|あっと|\(|\[|\{"),
         re.compile(
-            rf"(?:{_LATIN_BEFORE}에)? ?(?:골뱅이|アットマーク|あっとまーく"
-            r"|[(\[] ?(?:at|AT|골뱅이|アット|あっと)(?:マーク)? ?[)\]]) ?"
+            rf"(?:{_LATIN_BEFORE}에)?[ \n]?(?:골뱅이|アットマーク|あっとまーく"
+            r"|[(\[{] ?(?:at|AT|골뱅이|アット|あっと)(?:マーク)? ?[)\]}]"
+            r"|(?:アット|あっと)(?= ?[A-Za-z0-9\-]{1,40}(?:\.| ?ドット| ?どっと)))[ \n]?"
         ),
         "@",
     ),
@@ -91,7 +94,7 @@ _WORDS = (
         ),
         "@",
     ),
-    _Word(_SAID_DOT, re.compile(r" ?(?:닷|쩜|점) ?(?:컴|com)(?![a-z])"), ".com"),
+    _Word(_SAID_DOT, re.compile(r"[ \n]?(?:닷|쩜|점) ?(?:컴|com)(?![a-z])"), ".com"),
     _Word(_SAID_DOT, re.compile(r" ?(?:닷|쩜|점) ?(?:넷|net)(?![a-z])"), ".net"),
     _Word(_SAID_DOT, re.compile(r" ?(?:닷|쩜|점) ?케이알"), ".kr"),
     _Word(
@@ -112,6 +115,15 @@ _WORDS = (
     _Word(
         re.compile(rf"[{_DASHES}](?=[0-9])"), re.compile(rf"(?<=[0-9])[{_DASHES}](?=[0-9])"), "-"
     ),
+    _Word(
+        re.compile("언더|밑줄|アンダー"),
+        re.compile(
+            r"(?<=[A-Za-z0-9]) ?(?:언더 ?바|언더스코어|밑줄|アンダー(?:バー|スコア)?) ?(?=[A-Za-z0-9])"
+        ),
+        "_",
+    ),
+    _Word(re.compile(" dot "), re.compile(r"(?<=[A-Za-z0-9]) dot (?=[a-z]{2,6}(?![a-z]))"), "."),
+    _Word(re.compile("공일공"), re.compile("공일공"), "010"),
     _Word(re.compile("제로"), re.compile(rf"(?<=[{_D}])제로|제로(?=[{_D}])"), "0"),
     _Word(
         re.compile(r"[oO0][1lI][oO0]"),
@@ -246,6 +258,7 @@ def _digit_edits(text: str) -> Iterator[_Edit]:
         value = "".join(_DIGITS[run[i]] for i in sorted(chosen))
         grouped = len(value) == 13 or (value[:1] == "0" and 9 <= len(value) <= 12)
         grouped = grouped or (value[:2] in ("82", "81") and 9 <= len(value) <= 14)
+        known = _PLAIN_SEPARATORS.union(_DIGITS)
         for i, letter in enumerate(run):
             start = offset + i
             if i in chosen:
@@ -253,7 +266,7 @@ def _digit_edits(text: str) -> Iterator[_Edit]:
                     yield _Edit(start, start + 1, _DIGITS[letter])
             elif lone and letter not in _DIGITS and letter != "\n":
                 yield _Edit(start, start + 1, "")
-            elif letter in _DASHES or (grouped and letter in _SPOKEN_DASHES):
+            elif letter in _DASHES or letter == "_" or (grouped and letter not in known):
                 yield _Edit(start, start + 1, "-")
 
 
@@ -263,7 +276,7 @@ def _spelt_digits(run: str, places: list[int]) -> set[int]:
     if len(figures) == len(places):
         return figures
     together = places[-1] - places[0] + 1 == len(places)
-    if len(places) < (6 if together else 7) or all(run[i] == "ㅇ" for i in places):
+    if len(places) < (6 if together else 7) or all(run[i] in "ㅇ○◯" for i in places):
         return figures
     value = "".join(_DIGITS[run[i]] for i in places)
     known = [*_MOBILE.finditer(value), *_RESIDENT.finditer(value)]

@@ -16,6 +16,7 @@ from re import Match, Pattern
 
 from .finding import Finding, Kind
 from .normalize import Conversation
+from .windows import windows as around
 
 _S = r"[ \-.()/\n]{0,3}"
 _STRETCH = re.compile(r"[0-9][0-9 \-.()/\n]{4,}[0-9]")
@@ -26,10 +27,10 @@ def _bounded(body: str) -> Pattern[str]:
     return re.compile(f"{_HEAD}(?:{body}){_TAIL}")
 
 
-_RESIDENT = _bounded(rf"[0-9]{{2}}{_S}[0-9]{{2}}{_S}[0-9]{{2}}{_S}[0-9][0-9]{{6}}")
+_RESIDENT = _bounded(rf"[0-9]{{2}}{_S}[0-9]{{2}}{_S}[0-9]{{2}}{_S}[0-9]{_S}[0-9]{{6}}")
 _HALF_RESIDENT = _bounded(r"[0-9]{6}|[1-8][0-9]{6}")
 _RESIDENT_CUE = re.compile(
-    r"주민 ?(?:등록)? ?번호|주민 ?[앞뒤]|[앞뒷]자리|외국인 ?(?:등록)? ?번호|등록 ?번호|住民(?:登録)?番号"
+    r"주민 ?(?:등록)? ?번호|주민 ?[앞뒤]|[앞뒷] ?(?:자리|번호)|민증|신분증|생년월일|외국인 ?(?:등록)? ?번호|등록 ?번호|住民(?:登録)?番号"
 )
 _BACK_HALF = re.compile(r"[^0-9]{1,20}([1-8][0-9]{6})(?![0-9])")
 _MASKED = re.compile(r"([0-9]{6})(?<![0-9].{6}) ?- ?([1-8])(?:[*xX○●]{6}|(?![0-9]))")
@@ -43,7 +44,7 @@ _PHONES = (
         rf"(?:00)?82{_S}0?{_S}(?:1[016-9]|2|[3-6][1-5]|70){_S}[0-9]{{3,4}}{_S}[0-9]{{4}}"
         rf"|(?:010)?81{_S}0?{_S}(?:[5789]0{_S}[0-9]{{4}}|[1-9][0-9]?{_S}[0-9]{{3,4}}){_S}[0-9]{{4}}"
     ),
-    _bounded(r"0(?:2|[3-6][1-5]|50[0-9])[ \-.)/\n]{1,2}[0-9]{3,4}[ \-.\n]{1,2}[0-9]{4}"),
+    _bounded(r"0(?:2|[3-6][1-5]|50[0-9])[ \-.)/\n]{1,3}[0-9]{3,4}[ \-.\n]{1,3}[0-9]{4}"),
     _bounded(r"0(?:2[0-9]{7,8}|[3-6][1-5][0-9]{7,8})"),
     _bounded(
         r"0[1-9][0-9]{0,3}[\-()][0-9]{1,4}[\-()][0-9]{4}|0[36] [0-9]{4} [0-9]{4}"
@@ -60,7 +61,9 @@ _PHONE_CUE = re.compile(
 _CARD = _bounded(
     rf"[0-9]{{4}}{_S}[0-9]{{4}}{_S}[0-9]{{4}}{_S}[0-9]{{4}}|3[47][0-9]{{2}}{_S}[0-9]{{6}}{_S}[0-9]{{5}}"
 )
-_CARD_CUE = re.compile(r"카드|(?i:card|visa|master)|비자|아멕스|カード|クレカ")
+_CARD_CUE = re.compile(
+    r"카드|(?i:card|visa|master)|비자|아멕스|유효 ?기간|(?i:cvc)|カード|クレカ|有効期限"
+)
 _MY_NUMBER = _bounded(rf"[0-9]{{4}}{_S}[0-9]{{4}}{_S}[0-9]{{4}}")
 _MY_NUMBER_CUE = re.compile(r"マイナ(?!ス)|個人番号|마이 ?넘버|(?i:my ?number)")
 _LICENCE = _bounded(rf"(?:1[1-9]|2[0-68]){_S}[0-9]{{2}}{_S}[0-9]{{6}}{_S}[0-9]{{2}}")
@@ -78,7 +81,7 @@ _ACCOUNT_CUE = re.compile(
 _OWN_SHAPE = _bounded(r"3333-[0-9]{2}-[0-9]{7}|1002-[0-9]{3}-[0-9]{6}|110-[0-9]{3}-[0-9]{6}")
 """Account numbers of three banks that nothing else looks like."""
 _DAY = re.compile(r"(?:19|20)[0-9]{2}[ \-](?:0?[1-9]|1[0-2])[ \-][0-3]?[0-9](?![0-9])")
-_SHORT_ACCOUNT_CUE = re.compile(r"口座番号|口座は|普通|ゆうちょ|支店|記号")
+_SHORT_ACCOUNT_CUE = re.compile(r"口座|普通|ゆうちょ|支店|記号")
 _THING_CUE = re.compile(
     r"송장|주문|접수|바코드|(?i:isbn)|쿠폰|예약 ?번호|인증|追跡|注文|伝票|予約番号|認証|整理番号"
 )
@@ -114,20 +117,22 @@ def detect_numbers(conversation: Conversation, windows: Sequence[tuple[int, int]
                 conversation.find(kind, *match.span())
                 for match in pattern.finditer(text, first, last)
             )
-        for kind, pattern, cue in _CUED:
-            if cue.search(text, first, last):
-                found += (
-                    conversation.find(kind, *match.span())
-                    for match in pattern.finditer(text, first, last)
-                )
+    for kind, pattern, cue in _CUED:
+        for first, last in around(text, cue, _REACH):
+            found += (
+                conversation.find(kind, *match.span())
+                for match in pattern.finditer(text, first, last)
+            )
     return found
 
 
 _PLATE_LETTERS = "가나다라마거너더러머버서어저고노도로모보소오조구누두루무부수우주바사아자배하허호"
-_CAR_CUE = re.compile(r"번호판|차량|차 ?번호|차 ?빼|주차|차주|내 ?차|렌트|ナンバー|車")
-_PASSPORT_CUE = re.compile(r"여권|(?i:passport)|パスポート|旅券")
+_CAR_CUE = re.compile(
+    r"번호판|차량|차 ?번호|차 ?빼|주차|차주|내 ?차|렌트|렌터카|오토바이|ナンバー|車|レンタカー"
+)
+_PASSPORT_CUE = re.compile(r"여권|passport|Passport|PASSPORT|パスポート|旅券")
 _JP_PLATE = (
-    r" ?[0-9]{2,3} ?[のノ]?[\n ]?[ぁ-ん] ?(?:[0-9]{2}-?[0-9]{2}|[・. ]{1,3}[0-9]{1,3})(?![0-9])"
+    r" ?[0-9]{2,3} ?[のノ]?[\n ]?[ぁ-ん] ?(?:[0-9]{1,2}-?[0-9]{2}|[・. ]{1,3}[0-9]{1,3})(?![0-9])"
 )
 _LETTERED: tuple[tuple[Kind, Pattern[str]], ...] = (
     (
@@ -140,25 +145,40 @@ _LETTERED: tuple[tuple[Kind, Pattern[str]], ...] = (
     ("plate", re.compile(rf"[一-龥ぁ-ん]{{2,4}}{_JP_PLATE}")),
     ("passport", re.compile(r"[MSRODGT](?<![A-Za-z0-9].)[0-9]{3}[A-Z][0-9]{4}(?![A-Za-z0-9])")),
     ("passport", re.compile(r"[MSRODGT](?<![A-Za-z0-9].)[0-9]{8}(?![A-Za-z0-9])")),
+    ("business_number", re.compile(r"T[0-9]{13}(?![0-9])")),
+    (
+        "phone",
+        re.compile(
+            r"(?<![0-9])(?:01[016-9]|0[789]0)[^0-9]{1,10}[0-9]{4}[^0-9]{1,10}[0-9]{4}(?![0-9년원명개점])"
+        ),
+    ),
     ("account", re.compile(r"記号[はが: ]{0,3}[0-9]{5}(?![0-9])")),
-    ("licence", re.compile(r"[가-힣]{2} ?[0-9]{2}-[0-9]{6}-[0-9]{2}(?![0-9])")),
+    ("licence", re.compile(r"[가-힣]{2} ?[0-9]{2}[- ][0-9]{6}[- ][0-9]{2}(?![0-9])")),
     ("passport", re.compile(r"[A-HJ-NP-Z](?<![A-Za-z0-9].)[A-HJ-NP-Z][0-9]{7}(?![A-Za-z0-9])")),
 )
+_SAID = "0-9공영일이삼사오육칠팔구"
 _CUED: tuple[tuple[Kind, Pattern[str], Pattern[str]], ...] = (
     (
         "passport",
         re.compile(
-            r"[A-Za-z](?<![A-Za-z0-9].)[ \n-]?(?:[0-9]{8}|[0-9]{4} [0-9]{4}|[0-9]{3}[A-Za-z][0-9]{4})(?![0-9])"
-            r"|[A-Za-z]{2}[ \n-]?[0-9]{7}(?![0-9])|[0-9]{8}(?<![0-9].{8})(?![0-9])"
+            r"[A-Za-z](?<![A-Za-z0-9].)(?:[ \n-]?[0-9]){8}(?![0-9])"
+            r"|[A-Za-z](?<![A-Za-z0-9].)[ \n-]?[0-9]{3}[A-Za-z][0-9]{4}(?![0-9])"
+            r"|[A-Za-z]{2}(?:[ \n-]?[0-9]){7}(?![0-9])|(?<![0-9])[0-9]{8}(?![0-9])"
         ),
         _PASSPORT_CUE,
     ),
     (
         "plate",
         re.compile(
-            rf"[0-9일이삼사오육칠팔구]{{2,3}}[ \n-]?[{_PLATE_LETTERS}][ \n-]?[0-9공영일이삼사오육칠팔구]{{4}}"
+            rf"[{_SAID}](?: ?[{_SAID}]){{1,2}}[ \n\-^]?[{_PLATE_LETTERS}]에?[ \n\-^]?[{_SAID}](?: ?[{_SAID}]){{3}}"
+            r"|[가-힣]{2} [가-힣] [0-9]{4}(?![0-9])|[ぁ-ん] ?[0-9]{2}-[0-9]{2}(?![0-9])"
         ),
         _CAR_CUE,
+    ),
+    (
+        "card",
+        _bounded(rf"[0-9]{{4}}{_S}[0-9]{{4}}[^0-9]{{1,12}}[0-9]{{4}}{_S}[0-9]{{4}}"),
+        _CARD_CUE,
     ),
 )
 """What needs a word beside it: small letters, separators, digits in words."""
