@@ -3,8 +3,8 @@
     python benchmarks/scrub.py --out benchmarks/results/scrub.json
 
 The list is `tests/privacy/cases.tsv` and `harmless.tsv`: every second line is for development, the other
-half is held out, and nobody looks at its failures. A case counts as found only when every letter and digit of its
-sensitive parts is covered, under whatever kind; "touched" is any overlap at all. The libraries read the
+half is held out, and nobody looks at its failures. A case counts as found only when every letter and digit
+of its sensitive parts is covered, under whatever kind; "touched" is any overlap at all. The libraries read the
 messages of a case joined by line breaks. A false hit is a harmless message with any finding.
 """
 

@@ -40,51 +40,16 @@ _HOST = re.compile(r"(?<![A-Za-z0-9@])[A-Za-z0-9][A-Za-z0-9\-.]{0,80}\Z")
 
 _WORD = re.compile(r"[A-Za-z0-9._][A-Za-z0-9_.\-]{2,39}")
 _APPS = tuple(
-    [
-        "카톡",
-        "카카오",
-        "라인",
-        "텔레",
-        "인스타",
-        "디스코드",
-        "디코",
-        "위챗",
-        "트위터",
-        "틱톡",
-        "페북",
-        "스냅",
-        "ライン",
-        "カカオ",
-        "インスタ",
-        "ディスコ",
-        "ツイッター",
-        "ティックトック",
-        "スナチャ",
-        "line",
-        "kakao",
-        "insta",
-        "discord",
-        "telegram",
-        "wechat",
-        "twitter",
-        "tiktok",
-        "snap",
-    ]
+    """
+카톡 카카오 라인 텔레 인스타 디스코드 디코 위챗 트위터 틱톡 페북 스냅 ライン カカオ インスタ
+ディスコ ツイッター ティックトック スナチャ line kakao insta discord telegram wechat twitter tiktok
+snap
+""".split()
 )
 _ACCOUNTS = tuple(
-    [
-        "아이디",
-        "아디",
-        "계정",
-        "닉네임",
-        "친추",
-        "アカウント",
-        "アカ",
-        "ユーザー名",
-        "フォロー",
-        "追加",
-        "id",
-    ]
+    """
+아이디 아디 계정 닉네임 친추 アカウント アカ ユーザー名 フォロー 追加 id
+""".split()
 )
 _APP = r"(?:(?<![a-zァ-ヶー])(?<![온프드])(?:{})(?:톡|그램|トーク|グラム|ード|talk|gram)?)".format(
     "|".join(_APPS)
@@ -92,7 +57,8 @@ _APP = r"(?:(?<![a-zァ-ヶー])(?<![온프드])(?:{})(?:톡|그램|トーク|�
 """Not the end of another word: 온라인, 가이드라인, オンライン, online."""
 _ID = r"(?:{}|(?<![a-z])id(?![a-z]))名?".format("|".join(_ACCOUNTS[:-1]))
 _ASKED = re.compile(
-    rf"(?:{_APP} ?(?:의|の)? ?{_ID}[^A-Za-z0-9]{{0,16}}|{_APP} ?[:=] ?|{_ID} ?(?:은|는|이|가|:|=|は|が)?[ \n]?)\Z"
+    rf"(?:{_APP} ?(?:의|の)? ?{_ID}[^A-Za-z0-9]{{0,16}}|{_APP} ?[:=] ?"
+    rf"|{_ID} ?(?:은|는|이|가|:|=|は|が)?[ \n]?)\Z"
 )
 """The name of an account was announced: any Latin word may be it."""
 _NAMED = re.compile(rf"(?:{_APP}|{_ID}|wxid)[^A-Za-z0-9]{{0,40}}\Z")
@@ -101,38 +67,10 @@ _SAID_AFTER = re.compile(rf"[가-힣ぁ-ん, ]{{0,8}}(?:{_APP}|{_ID})")
 _TAG = re.compile(r"#[0-9]{4}(?![0-9])")
 _TAGGED = re.compile(r"[A-Za-z0-9_.]{2,32}\Z")
 _ORDINARY = frozenset(
-    [
-        "please",
-        "line",
-        "kakao",
-        "kakaotalk",
-        "talk",
-        "insta",
-        "instagram",
-        "discord",
-        "telegram",
-        "wechat",
-        "twitter",
-        "https",
-        "http",
-        "www",
-        "app",
-        "android",
-        "iphone",
-        "google",
-        "apple",
-        "naver",
-        "login",
-        "account",
-        "password",
-        "hello",
-        "thanks",
-        "okay",
-        "story",
-        "live",
-        "reels",
-        "sticker",
-    ]
+    """
+please line kakao kakaotalk talk insta instagram discord telegram wechat twitter https http www app
+android iphone google apple naver login account password hello thanks okay story live reels sticker
+""".split()
 )
 _REACH = 60
 

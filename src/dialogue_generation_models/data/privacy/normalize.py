@@ -2,7 +2,8 @@
 
 - Letters that stand for one other letter (full width, circled, bold) are translated one to one.
 - What changes the length is folded in three layers: letters (zero-width, jamo), words (a spelt-out at, dot or
-  katakana digit), runs of digits. Each layer that changed anything keeps the list of its pieces, not a number a letter.
+  katakana digit), runs of digits. Each layer that changed anything keeps a list of its pieces, not a number
+  for each letter.
 - Hangul, kanji and jamo digits are folded only inside a run of six or more digits: 이, 일, 구, 오 are words.
 """
 
@@ -34,7 +35,10 @@ _STYLED = (
     (0xFF01, 0xFF5E),
 )
 """Blocks of raised, circled, bold and full-width forms of one ASCII letter."""
-_HIDDEN = r"\u00ad\u034f\u061c\u115f\u1160\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\u20e3\u3164\ufe00-\ufe0f\ufeff\uffa0"
+_HIDDEN = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u180e\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u2069\u20e3\u3164\ufe00-\ufe0f\ufeff\uffa0"
+)
 _SHORT_FORMS = re.compile(rf"[{_HIDDEN}\u1100-\u11ff\uff65-\uff9f]+")
 """Invisible letters, decomposed Hangul, half-width katakana."""
 _DROP_HIDDEN = re.compile(f"[{_HIDDEN}]+")

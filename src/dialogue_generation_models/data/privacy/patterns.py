@@ -1,0 +1,13 @@
+"""Patterns made of tables of words."""
+
+from __future__ import annotations
+
+
+def any_of(table: str) -> str:
+    """Return a pattern of any word of a table, the longest first."""
+    return "(?:{})".format("|".join(sorted(table.split(), key=len, reverse=True)))
+
+
+def not_after(table: str) -> str:
+    """Return a pattern of a place before which no word of a table ends."""
+    return "".join(f"(?<!{word})" for word in table.split())
