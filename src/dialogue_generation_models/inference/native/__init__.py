@@ -24,7 +24,7 @@ from torch import Tensor
 
 _SOURCE = Path(__file__).with_name("kernels.c")
 _FLAGS = ("-O3", "-fopenmp", "-shared", "-fPIC", "-std=gnu11")
-_LANES, _DEPTH, _TILE = 16, 4, 64
+_LANES, _DEPTH, _PANEL = 16, 4, 32
 _GELU_TANH = 1
 _MAX_WIDTH = 256
 
@@ -33,7 +33,7 @@ _MAX_WIDTH = 256
 class PackedWeight:
     """8-bit weights as the kernel reads them."""
 
-    blocks: Tensor  # uint8 [4 ceil(C_out / 64), ceil(C_in / 4), 16, 4]
+    blocks: Tensor  # uint8 [ceil(C_out / 32), ceil(C_in / 4), 32, 4]
     scale: Tensor  # float32 [C_out]
     inputs: int
 
@@ -175,9 +175,9 @@ def _pointer(tensor: Tensor | None) -> int | None:
 def pack(weight: Tensor, scale: Tensor) -> PackedWeight:
     """Lay out int8 weights [C_out, C_in], with scales [C_out], in the kernel's blocks."""
     outputs, inputs = weight.shape
-    full = torch.zeros(-outputs % _TILE + outputs, -inputs % _DEPTH + inputs, dtype=torch.int16)
+    full = torch.zeros(-outputs % _PANEL + outputs, -inputs % _DEPTH + inputs, dtype=torch.int16)
     full[:outputs, :inputs] = weight
-    blocks = (full + 128).to(torch.uint8).view(-1, _LANES, full.shape[1] // _DEPTH, _DEPTH)
+    blocks = (full + 128).to(torch.uint8).view(-1, _PANEL, full.shape[1] // _DEPTH, _DEPTH)
     return PackedWeight(blocks.transpose(1, 2).contiguous(), scale.contiguous(), inputs)
 
 

@@ -1,8 +1,10 @@
 /* Kernels for decoding on x86-64 processors with AVX-512 VNNI; `__init__.py` builds, loads and checks them.
  *
  * - A row's result depends on that row alone, bit for bit: not on how many rows there are, nor on the threads.
- * - Weights are stored as u8 = w + 128 in blocks of 16 outputs x 4 inputs, what one VNNI instruction multiplies.
- *   Activations are s8, so that they can be broadcast from memory; 128 times their sum is taken off at the end.
+ * - Weights are stored as u8 = w + 128 in panels of 32 outputs: for every 4 inputs, the 4 bytes of each output,
+ *   what a VNNI instruction multiplies and adds. So a panel is read from front to back.
+ * - Activations are s8 and lie in tiles of up to 12 rows: for every 4 inputs, the 4 bytes of each row. A row's sums
+ *   begin at -128 times the sum of its numbers, which takes the weights' 128 off again.
  * - Threads are OpenMP's. torch loads the same libgomp first, so both share one pool and never fight over cores.
  */
 #include <immintrin.h>
@@ -15,11 +17,11 @@
 #define INLINE static inline __attribute__((always_inline)) TARGET
 
 enum {
-    LANES = 16,       /* 32-bit lanes of a vector, and outputs of a weight block */
-    DEPTH = 4,        /* inputs of a weight block */
-    BLOCKS = 4,       /* weight blocks side by side in a tile */
-    ROWS = 6,         /* rows of a tile: 6 x 4 sums, 4 weights and a broadcast stay in the 32 registers */
-    MAX_WIDTH = 256,  /* of an attention head */
+    LANES = 16,      /* 32-bit lanes of a vector */
+    DEPTH = 4,       /* inputs that one instruction multiplies and adds */
+    PANEL = 32,      /* outputs whose weights lie together: two vectors of sums a row */
+    ROWS = 12,       /* rows of a tile: 12 x 2 sums, 2 weights and a broadcast stay in the 32 registers */
+    MAX_WIDTH = 256, /* of an attention head */
 };
 
 enum { NONE = 0, GELU_TANH = 1 };
@@ -57,121 +59,131 @@ INLINE __m512 gelu_ps(__m512 x) {
 
 INLINE __mmask16 tail_mask(int64_t left) { return left >= LANES ? 0xFFFF : (__mmask16)((1u << left) - 1); }
 
-/* One row in whole numbers of 8 bits, filled up with zeros; a row that is not finite gets a scale that is not. */
-TARGET static void quantize_row(const float *x, int64_t k, int64_t padded, int8_t *out, float *scale, int32_t *sum) {
-    const __m512 sign = _mm512_castsi512_ps(_mm512_set1_epi32(0x7FFFFFFF));
-    __m512 most = _mm512_setzero_ps(), bad = _mm512_setzero_ps();
-    for (int64_t i = 0; i < k; i += LANES) {
-        __m512 v = _mm512_maskz_loadu_ps(tail_mask(k - i), x + i);
-        most = _mm512_max_ps(most, _mm512_and_ps(v, sign));
-        bad = _mm512_fmadd_ps(v, _mm512_setzero_ps(), bad);
-    }
-    float largest = _mm512_reduce_max_ps(most);
-    const __m512 factor = _mm512_set1_ps(largest > 0.0f ? 127.0f / largest : 0.0f);
-    __m512i total = _mm512_setzero_si512();
-    for (int64_t i = 0; i < padded; i += LANES) {
-        __mmask16 in = i < k ? tail_mask(k - i) : 0;
-        __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(in, x + i), factor));
-        total = _mm512_add_epi32(total, q);
-        _mm_mask_storeu_epi8(out + i, tail_mask(padded - i), _mm512_cvtsepi32_epi8(q));
-    }
-    *scale = largest / 127.0f + _mm512_reduce_add_ps(bad);
-    *sum = 128 * _mm512_reduce_add_epi32(total);
-}
-
-/* What a tile of rows x 64 outputs is made of. */
+/* A linear layer at work. */
 typedef struct {
-    const int8_t *x;            /* rounded rows, `padded` apart */
-    const float *scales;        /* of the rows */
-    const int32_t *sums;        /* of the rows, times 128 */
-    int64_t padded;
-    const uint8_t *weights;     /* four blocks, `padded` * 16 apart */
-    const float *weight_scales, *bias;
+    int64_t rows, inputs, steps, outputs, tiles; /* a step is DEPTH inputs */
+    const float *x, *weight_scales, *bias;
+    const uint8_t *weights; /* [panels, steps, PANEL, DEPTH] */
     int activation;
     float *out;
-    int64_t stride, outputs;    /* numbers between rows of `out`; outputs left, 64 or fewer at the end */
-} Tile;
+    int32_t *rounded;    /* tile by tile [steps, rows of the tile], each DEPTH numbers of 8 bits */
+    float *scales;       /* [rows] */
+    int32_t *beginnings; /* [rows], of the sums */
+} Linear;
 
-/* Scale the sums, add the bias, apply the activation. Not inlined: it would take the products' registers. */
-TARGET __attribute__((noinline)) static void finish(const Tile *t, int rows, const __m512i *sums) {
-    for (int b = 0; b < BLOCKS && b * LANES < t->outputs; b++) {
-        const __mmask16 in = tail_mask(t->outputs - b * LANES);
-        const __m512 of_weights = _mm512_maskz_loadu_ps(in, t->weight_scales + b * LANES);
-        const __m512 added = t->bias ? _mm512_maskz_loadu_ps(in, t->bias + b * LANES) : _mm512_setzero_ps();
+/* The first row of a tile. The tiles share the rows evenly: 20 rows are 2 times 10. */
+INLINE int64_t tile_start(const Linear *l, int64_t tile) {
+    const int64_t size = l->rows / l->tiles, larger = l->rows % l->tiles;
+    return tile * size + (tile < larger ? tile : larger);
+}
+
+/* Put one row into its tile in whole numbers of 8 bits; a row that is not finite gets NaN as its scale. */
+TARGET static void round_row(const Linear *l, int64_t row, int64_t start, int64_t rows) {
+    const float *x = l->x + row * l->inputs;
+    /* The bits of |x| sort as |x| does, with infinity and then NaN above all numbers. */
+    __m512i most = _mm512_setzero_si512();
+    for (int64_t i = 0; i < l->inputs; i += LANES) {
+        const __m512i bits = _mm512_castps_si512(_mm512_maskz_loadu_ps(tail_mask(l->inputs - i), x + i));
+        most = _mm512_max_epu32(most, _mm512_and_si512(bits, _mm512_set1_epi32(0x7FFFFFFF)));
+    }
+    const uint32_t bits = _mm512_reduce_max_epu32(most);
+    float largest;
+    memcpy(&largest, &bits, sizeof largest);
+    const int is_finite = bits < 0x7F800000;
+    const __m512 factor = _mm512_set1_ps(is_finite && largest > 1e-35f ? 127.0f / largest : 0.0f);
+    __m512i total = _mm512_setzero_si512();
+    int32_t *out = l->rounded + start * l->steps + (row - start);
+    for (int64_t i = 0; i < l->inputs; i += LANES) {
+        const __m512 v = _mm512_maskz_loadu_ps(tail_mask(l->inputs - i), x + i);
+        const __m512i q = is_finite ? _mm512_cvtps_epi32(_mm512_mul_ps(v, factor)) : _mm512_setzero_si512();
+        total = _mm512_add_epi32(total, q);
+        int32_t fours[LANES / DEPTH];
+        _mm_storeu_si128((__m128i *)fours, _mm512_cvtsepi32_epi8(q));
+        for (int f = 0; f < LANES / DEPTH && i + f * DEPTH < l->inputs; f++, out += rows) *out = fours[f];
+    }
+    l->scales[row] = is_finite ? largest / 127.0f : NAN;
+    l->beginnings[row] = -128 * _mm512_reduce_add_epi32(total);
+}
+
+/* Scale the sums of a tile and panel, add the bias, apply the activation. */
+TARGET __attribute__((noinline)) static void finish(const Linear *l, int rows, int64_t row, int64_t panel,
+                                                    const __m512i (*sums)[2]) {
+    for (int half = 0; half < 2; half++) {
+        const int64_t first = panel * PANEL + half * LANES;
+        if (first >= l->outputs) break;
+        const __mmask16 in = tail_mask(l->outputs - first);
+        const __m512 of_weights = _mm512_maskz_loadu_ps(in, l->weight_scales + first);
+        const __m512 added = l->bias ? _mm512_maskz_loadu_ps(in, l->bias + first) : _mm512_setzero_ps();
         for (int r = 0; r < rows; r++) {
-            const __m512 factor = _mm512_mul_ps(of_weights, _mm512_set1_ps(t->scales[r]));
-            __m512 y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r * BLOCKS + b]), factor, added);
-            if (t->activation == GELU_TANH) y = gelu_ps(y);
-            _mm512_mask_storeu_ps(t->out + r * t->stride + b * LANES, in, y);
+            const __m512 factor = _mm512_mul_ps(of_weights, _mm512_set1_ps(l->scales[row + r]));
+            __m512 y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r][half]), factor, added);
+            if (l->activation == GELU_TANH) y = gelu_ps(y);
+            _mm512_mask_storeu_ps(l->out + (row + r) * l->outputs + first, in, y);
         }
     }
 }
 
-/* The sums have names of their own, as compilers keep an array of them in memory. */
-#define BEGIN(R)                                                                   \
-    __m512i s##R##0 = _mm512_set1_epi32(-t->sums[R]), s##R##1 = s##R##0, s##R##2 = s##R##0, s##R##3 = s##R##0;
-#define ADD(R)                                                                     \
-    {                                                                              \
-        int32_t four;                                                              \
-        memcpy(&four, x + R * padded + k, sizeof four);                            \
-        const __m512i v = _mm512_set1_epi32(four);                                 \
-        s##R##0 = _mm512_dpbusd_epi32(s##R##0, w0, v);                             \
-        s##R##1 = _mm512_dpbusd_epi32(s##R##1, w1, v);                             \
-        s##R##2 = _mm512_dpbusd_epi32(s##R##2, w2, v);                             \
-        s##R##3 = _mm512_dpbusd_epi32(s##R##3, w3, v);                             \
+/* One panel times one tile, while `ahead` is fetched from memory. `rows` is a constant where this is inlined. */
+INLINE void multiply(const Linear *l, int rows, int64_t row, int64_t panel, const uint8_t *ahead, int64_t ahead_step) {
+    const uint8_t *w = l->weights + panel * l->steps * PANEL * DEPTH;
+    const int32_t *x = l->rounded + row * l->steps;
+    __m512i sums[ROWS][2];
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++) sums[r][0] = sums[r][1] = _mm512_set1_epi32(l->beginnings[row + r]);
+    for (int64_t step = 0; step < l->steps; step++, x += rows, w += PANEL * DEPTH, ahead += ahead_step) {
+        __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + LANES * DEPTH);
+        /* GCC would rather load them again for each row, and then wait for loads. */
+        __asm__("" : "+v"(w0), "+v"(w1));
+        _mm_prefetch((const char *)ahead, _MM_HINT_T1);
+        _mm_prefetch((const char *)ahead + LANES * DEPTH, _MM_HINT_T1);
+#pragma GCC unroll 12
+        for (int r = 0; r < rows; r++) {
+            const __m512i four = _mm512_set1_epi32(x[r]);
+            sums[r][0] = _mm512_dpbusd_epi32(sums[r][0], w0, four);
+            sums[r][1] = _mm512_dpbusd_epi32(sums[r][1], w1, four);
+        }
     }
-#define END(R) sums[R * 4] = s##R##0, sums[R * 4 + 1] = s##R##1, sums[R * 4 + 2] = s##R##2, sums[R * 4 + 3] = s##R##3;
-#define EACH_OF_1(F) F(0)
-#define EACH_OF_2(F) EACH_OF_1(F) F(1)
-#define EACH_OF_3(F) EACH_OF_2(F) F(2)
-#define EACH_OF_4(F) EACH_OF_3(F) F(3)
-#define EACH_OF_5(F) EACH_OF_4(F) F(4)
-#define EACH_OF_6(F) EACH_OF_5(F) F(5)
-#define TILE(ROWS)                                                                 \
-    TARGET static void tile_of_##ROWS(const Tile *t) {                             \
-        const int64_t padded = t->padded, apart = padded * LANES;                  \
-        const int8_t *x = t->x;                                                    \
-        const uint8_t *w = t->weights;                                             \
-        EACH_OF_##ROWS(BEGIN)                                                      \
-        for (int64_t k = 0; k < padded; k += DEPTH, w += DEPTH * LANES) {          \
-            const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + apart),       \
-                          w2 = _mm512_loadu_si512(w + 2 * apart), w3 = _mm512_loadu_si512(w + 3 * apart); \
-            EACH_OF_##ROWS(ADD)                                                    \
-        }                                                                          \
-        __m512i sums[ROWS * BLOCKS];                                               \
-        EACH_OF_##ROWS(END)                                                        \
-        finish(t, ROWS, sums);                                                     \
+    /* A copy, as what has an address would lie in memory from the start. */
+    __m512i done[ROWS][2];
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++) done[r][0] = sums[r][0], done[r][1] = sums[r][1];
+    finish(l, rows, row, panel, done);
+}
+
+#define CASE(ROWS) case ROWS: multiply(l, ROWS, row, panel, ahead, ahead_step); break;
+
+/* One panel times all rows. Every tile's pass fetches its part of the next panel, so that memory never rests. */
+TARGET static void multiply_panel(const Linear *l, int64_t panel) {
+    const int64_t bytes = l->steps * PANEL * DEPTH, ahead_step = PANEL * DEPTH / l->tiles;
+    for (int64_t tile = 0; tile < l->tiles; tile++) {
+        const uint8_t *ahead = l->weights + (panel + 1) * bytes + tile * l->steps * ahead_step;
+        const int64_t row = tile_start(l, tile);
+        switch (tile_start(l, tile + 1) - row) {
+            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+        }
     }
-TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
+}
 
-static void (*const tile_of[ROWS])(const Tile *) = {tile_of_1, tile_of_2, tile_of_3, tile_of_4, tile_of_5, tile_of_6};
-
-/* out [n, m] = activation(x [n, k] W + bias), W packed [m/16, k/4, 16, 4] with m a multiple of 64; scratch holds n * (padded + 8) bytes. */
+/* out [n, m] = activation(x [n, k] W + bias), W packed [m/32, k/4, 32, 4]; scratch holds n * (padded + 8) bytes. */
 TARGET void dgm_linear_int8(const float *x, int64_t n, int64_t k, const uint8_t *packed, const float *weight_scales,
                             const float *bias, int64_t m, int activation, float *out, int8_t *scratch) {
-    const int64_t padded = (k + DEPTH - 1) / DEPTH * DEPTH;
-    const int64_t groups = (m + LANES * BLOCKS - 1) / (LANES * BLOCKS);
+    if (n == 0) return;
+    const int64_t panels = (m + PANEL - 1) / PANEL;
     float *scales = (float *)scratch;
-    int32_t *sums = (int32_t *)(scales + n);
-    int8_t *rounded = (int8_t *)(sums + n);
+    const Linear l = {
+        .rows = n, .inputs = k, .steps = (k + DEPTH - 1) / DEPTH, .outputs = m, .tiles = (n + ROWS - 1) / ROWS,
+        .x = x, .weight_scales = weight_scales, .bias = bias, .weights = packed, .activation = activation, .out = out,
+        .scales = scales, .beginnings = (int32_t *)(scales + n), .rounded = (int32_t *)(scales + 2 * n),
+    };
 #pragma omp parallel
     {
 #pragma omp for schedule(static)
-        for (int64_t r = 0; r < n; r++) quantize_row(x + r * k, k, padded, rounded + r * padded, scales + r, sums + r);
-#pragma omp for schedule(static)
-        for (int64_t g = 0; g < groups; g++) {
-            const int64_t first = g * LANES * BLOCKS;
-            /* The tiles share the rows evenly: 20 rows are 4 times 5. */
-            for (int64_t r = 0, tiles = (n + ROWS - 1) / ROWS; tiles > 0; tiles--) {
-                const int64_t count = (n - r + tiles - 1) / tiles;
-                const Tile t = {
-                    rounded + r * padded, scales + r, sums + r, padded, packed + first * padded, weight_scales + first,
-                    bias ? bias + first : NULL, activation, out + r * m + first, m, m - first,
-                };
-                tile_of[count - 1](&t);
-                r += count;
-            }
+        for (int64_t tile = 0; tile < l.tiles; tile++) {
+            const int64_t start = tile_start(&l, tile), end = tile_start(&l, tile + 1);
+            for (int64_t row = start; row < end; row++) round_row(&l, row, start, end - start);
         }
+#pragma omp for schedule(static)
+        for (int64_t panel = 0; panel < panels; panel++) multiply_panel(&l, panel);
     }
 }
 
