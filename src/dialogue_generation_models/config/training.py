@@ -18,8 +18,8 @@ class SourceConfig(Config):
     """One file of dialogues or texts, or a data set that `dgm prepare` wrote."""
 
     path: str
-    """File, relative to the recipe's `data_root`: `.jsonl`, `.tsv` (both also `.zst`) or `.txt`; or a data set's
-    folder. A stage learns from files or from one data set."""
+    """File, relative to the recipe's `data_root`: `.jsonl`, `.tsv` (both also `.zst`) or `.txt`; or a data
+    set's folder. A stage learns from files or from one data set."""
     license: str
     """The data's licence, for the model card."""
     repeat: Size = 1
