@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dialogue_generation_models.data.privacy.detect import find_personal_data
 from dialogue_generation_models.data.privacy.finding import Finding, merge_findings
 from dialogue_generation_models.data.privacy.normalize import Conversation
+
+LISTS = Path(__file__).parent.parent / "privacy"
 
 # kind, messages (split at |), what must be covered (a line break between messages written as |)
 CASES = """
@@ -190,6 +194,25 @@ def read_cases() -> list[tuple[str, str, str]]:
     return [(kind, given, expected) for kind, given, expected in lines]
 
 
+def listed(name: str) -> list[list[str]]:
+    lines = (LISTS / name).read_text(encoding="utf-8").splitlines()
+    return [line.replace("\\u200b", "\u200b").split("\t") for line in lines if line[:1] != "#"]
+
+
+def is_covered(texts: list[str], parts: list[str]) -> bool:
+    conversation = Conversation.from_texts(texts)
+    found = find_personal_data(conversation)
+    end = 0
+    for part in parts:
+        start = conversation.original.index(part, end)
+        end = start + len(part)
+        for at in range(start, end):
+            inside = any(f.start <= at < f.end for f in found)
+            if conversation.original[at].isalnum() and not inside:
+                return False
+    return True
+
+
 def find(texts: list[str]) -> list[Finding]:
     return find_personal_data(Conversation.from_texts(texts))
 
@@ -205,6 +228,29 @@ def test_found_at_its_exact_place(kind: str, given: str, expected: str) -> None:
 @pytest.mark.parametrize("kind", sorted({kind for kind, _, _ in read_cases()}))
 def test_six_cases_a_kind(kind: str) -> None:
     assert sum(k == kind for k, _, _ in read_cases()) >= 6
+
+
+@pytest.mark.parametrize(
+    ("kinds", "least"),
+    [
+        (("rrn", "frn", "my_number", "phone", "account", "card", "licence", "passport"), 0.98),
+        (("email", "messenger_id", "url", "plate", "business_number"), 0.98),
+        (("address",), 0.95),
+        (("school",), 0.95),
+    ],
+)
+def test_nearly_all_of_the_list_is_covered(kinds: tuple[str, ...], least: float) -> None:
+    covered = [
+        is_covered(given.split("|"), expected.replace("|", "\n").split(";;"))
+        for kind, given, expected, *_ in listed("cases.tsv")
+        if kind in kinds
+    ]
+    assert sum(covered) >= least * len(covered)
+
+
+def test_at_most_one_harmless_message_in_200_is_hit() -> None:
+    hits = [bool(find(line[0].split("|"))) for line in listed("harmless.tsv")]
+    assert sum(hits) <= len(hits) / 200
 
 
 @pytest.mark.parametrize("text", [t for line in HARMLESS.split("\n") for t in line.split("|") if t])
@@ -254,6 +300,8 @@ def test_odd_text_gives_nothing(text: str) -> None:
             "-" * 1_000_000,
             "1" + "-" * 1_000_000,
             "1 " * 500_000,
+            "1-\t" * 300_000,
+            "010 \t-" * 150_000,
         ),
         *("ㅇ" * 500_000, "가" * 500_000, "一" * 500_000, "a" * 1_000_000, "@" * 300_000),
         *(
@@ -261,6 +309,9 @@ def test_odd_text_gives_nothing(text: str) -> None:
             "010-" * 200_000,
             "12동 " * 100_000,
             "계좌 1" * 100_000,
+            "카드 4444 " * 60_000,
+            "여권 M " * 60_000,
+            "구 1-1" * 100_000,
             "라인 a" * 100_000,
         ),
     ],

@@ -12,6 +12,7 @@ from re import Match
 
 from .finding import Finding
 from .normalize import Conversation
+from .patterns import words
 
 _AT = re.compile(r"[@☆★◎#]")
 """The other signs are `@` to those who hide an address from machines: name☆example.com."""
@@ -39,18 +40,19 @@ _SUFFIX = re.compile(
 _HOST = re.compile(r"(?<![A-Za-z0-9@])[A-Za-z0-9][A-Za-z0-9\-.]{0,80}\Z")
 
 _WORD = re.compile(r"[A-Za-z0-9._][A-Za-z0-9_.\-]{2,39}")
-_APPS = """
+_APPS = words("""
 카톡 카카오 라인 텔레 인스타 디스코드 디코 위챗 트위터 틱톡 페북 스냅 ライン カカオ インスタ
 ディスコ ツイッター ティックトック スナチャ line kakao insta discord telegram wechat twitter tiktok
 snap
-"""
-_ACCOUNTS = "아이디 아디 계정 닉네임 친추 アカウント アカ ユーザー名 フォロー 追加 id"
+""")
+_ACCOUNTS = words("""
+아이디 아디 계정 닉네임 친추 アカウント アカ ユーザー名 フォロー 追加 id
+""")
 _APP = r"(?:(?<![a-zァ-ヶー])(?<![온프드])(?:{})(?:톡|그램|トーク|グラム|ード|talk|gram)?)".format(
-    "|".join(_APPS.split())
+    "|".join(_APPS)
 )
 """Not the end of another word: 온라인, 가이드라인, オンライン, online."""
-_CUES = (*_APPS.split(), *_ACCOUNTS.split())
-_ID = r"(?:{}|(?<![a-z])id(?![a-z]))名?".format("|".join(_ACCOUNTS.split()[:-1]))
+_ID = r"(?:{}|(?<![a-z])id(?![a-z]))名?".format("|".join(_ACCOUNTS[:-1]))
 _ASKED = re.compile(
     rf"(?:{_APP} ?(?:의|の)? ?{_ID}[^A-Za-z0-9]{{0,16}}|{_APP} ?[:=] ?"
     rf"|{_ID} ?(?:은|는|이|가|:|=|は|が)?[ \n]?)\Z"
@@ -61,11 +63,12 @@ _NAMED = re.compile(rf"(?:{_APP}|{_ID}|wxid)[^A-Za-z0-9]{{0,40}}\Z")
 _SAID_AFTER = re.compile(rf"[가-힣ぁ-ん, ]{{0,8}}(?:{_APP}|{_ID})")
 _TAG = re.compile(r"#[0-9]{4}(?![0-9])")
 _TAGGED = re.compile(r"[A-Za-z0-9_.]{2,32}\Z")
-_ORDINARY_WORDS = """
+_ORDINARY = frozenset(
+    words("""
 please line kakao kakaotalk talk insta instagram discord telegram wechat twitter https http www app
 android iphone google apple naver login account password hello thanks okay story live reels sticker
-"""
-_ORDINARY = frozenset(_ORDINARY_WORDS.split())
+""")
+)
 _REACH = 60
 
 
@@ -124,7 +127,7 @@ def _is_messenger_name(text: str, match: Match[str]) -> bool:
         return False
     before = text[max(0, match.start() - _REACH) : match.start()].lower()
     after = text[match.end() : match.end() + _REACH // 2].lower()
-    if not any(name in before or name in after for name in _CUES):
+    if not any(name in before or name in after for name in _APPS + _ACCOUNTS):
         return False  # the searches below are twenty times as slow
     if len(word) > 3 and _ASKED.search(before):
         return True

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def words(table: str) -> tuple[str, ...]:
+    """Return the words of a table."""
+    return tuple(table.split())
+
+
 def any_of(table: str) -> str:
     """Return a pattern of any word of a table, the longest first."""
     return "(?:{})".format("|".join(sorted(table.split(), key=len, reverse=True)))
