@@ -281,6 +281,10 @@ def test_every_number_of_a_long_list_is_found() -> None:
         assert len(find([text] * 20_000)) == 20_000
 
 
+def test_a_number_after_a_rule_is_found() -> None:
+    assert [f.kind for f in find(["3", "-" * 60, "010-1234-5678"])] == ["phone"]
+
+
 def test_overlaps_are_joined_under_the_longest() -> None:
     found = [Finding("url", 5, 9), Finding("email", 0, 8), Finding("phone", 9, 12)]
     assert merge_findings(found) == [Finding("email", 0, 9), Finding("phone", 9, 12)]

@@ -188,7 +188,7 @@ _CUED: tuple[tuple[Kind, Pattern[str], Pattern[str]], ...] = (
 
 def _of_stretch(text: str, start: int, end: int) -> Iterator[tuple[Kind, int, int]]:
     """The numbers of one stretch, the surest kinds first."""
-    if sum(map(str.isdigit, text[start : min(end, start + 40)])) < 6:
+    if end - start < 40 and sum(map(str.isdigit, text[start:end])) < 6:
         return
     before = text[max(0, start - _REACH) : start]
     near = before + "\n" + text[end : end + _REACH // 2]
