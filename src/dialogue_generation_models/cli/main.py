@@ -59,6 +59,9 @@ class LazyGroup(TyperGroup):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `dgm` with these arguments (by default the process's own); return the exit code."""
     _use_utf8()
+    # Threads that wait for each other by spinning take turns with whatever else the machine does, and a step
+    # then takes twenty times as long. libgomp reads this when torch brings it, which is later.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         code = _run(arguments)
         sys.stdout.flush()
