@@ -38,8 +38,8 @@ def test_make_targets_exist(command: str) -> None:
     subprocess.run([*shlex.split(command), "-n"], cwd=PROJECT, check=True, capture_output=True)
 
 
-def test_train_your_own(tmp_path: Path) -> None:
-    """Runs the section's commands one after the other, as a reader would."""
+def test_the_commands_run(tmp_path: Path) -> None:
+    """Runs all commands one after the other, as a reader would."""
     shutil.copytree(PROJECT / "examples", tmp_path / "examples")
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -69,6 +69,10 @@ def test_train_your_own(tmp_path: Path) -> None:
         for path in (run / "replies.jsonl", tmp_path / "examples" / "talk.jsonl")
     )
     assert answered == asked
+    scrubbed = (tmp_path / "scrubbed.jsonl").read_text(encoding="utf-8")
+    assert "<PHONE>" in scrubbed
+    assert "다솜" not in scrubbed
+    assert (tmp_path / "my-set" / "report.html").is_file()
 
 
 @pytest.mark.parametrize("code", blocks("python"))
