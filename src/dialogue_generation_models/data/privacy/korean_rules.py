@@ -81,11 +81,12 @@ def _agrees(model: KoreanModel | None, word: str, judgement: Judgement) -> bool:
 
 
 def _places(text: str, word: str) -> Iterator[int]:
-    """Where a word stands by itself."""
+    """Where a word stands by itself; after a digit it is a unit (2호선)."""
     at = text.find(word)
     while at >= 0:
         end = at + len(word)
-        if not _is_hangul(text[at - 1 : at] if at else "") and not _is_hangul(text[end : end + 1]):
+        before = text[at - 1 : at] if at else ""
+        if not (_is_hangul(before) or before.isdigit() or _is_hangul(text[end : end + 1])):
             yield at
         at = text.find(word, end)
 

@@ -216,7 +216,9 @@ def _build() -> Path:
         OSError: no compiler, or the cache cannot be written.
         SubprocessError: the compiler failed.
     """
-    key = hashlib.sha256(_SOURCE.read_bytes() + " ".join(_FLAGS).encode()).hexdigest()[:16]
+    # Homes are shared between machines: what is compiled here may not load elsewhere.
+    about = " ".join((*_FLAGS, *platform.libc_ver()))
+    key = hashlib.sha256(_SOURCE.read_bytes() + about.encode()).hexdigest()[:16]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dgm"
     path = folder / f"kernels-{key}.so"
     if path.is_file():
