@@ -30,7 +30,7 @@ _CALLS = frozenset(("everyone", "here", "channel", "todos", "admin", "team"))
 """What follows an `@` to call a whole room."""
 
 _LINK = re.compile(
-    r"(?:(?:[hH](?:[tT]{2,3}|[xX]{2})|[tT]{2})[pP][sS]?[ \n]?:[ \n]?//[ \n]?|www\.)[!-~]{1,2000}"
+    r"[hHtTw](?:[tTxX]{1,3}[pP][sS]?[ \n]?:[ \n]?//[ \n]?|(?<=w)ww\.)[!-~]{1,2000}"
     r"(?:(?<=[/=])[^\s]{1,200})?(?: / [A-Za-z0-9][!-~]{0,200}){0,4}"
 )
 _SUFFIX = re.compile(

@@ -63,7 +63,7 @@ _CARD = _bounded(
     rf"[0-9]{{4}}{_S}[0-9]{{4}}{_S}[0-9]{{4}}{_S}[0-9]{{4}}|3[47][0-9]{{2}}{_S}[0-9]{{6}}{_S}[0-9]{{5}}"
 )
 _CARD_CUE = re.compile(
-    r"카드|(?i:card|visa|master)|비자|아멕스|유효 ?기간|(?i:cvc)|カード|クレカ|有効期限"
+    "카드|비자|아멕스|유효기간|유효 기간|card|Card|CARD|visa|Visa|VISA|cvc|CVC|カード|クレカ|有効期限"
 )
 _MY_NUMBER = _bounded(rf"[0-9]{{4}}{_S}[0-9]{{4}}{_S}[0-9]{{4}}")
 _MY_NUMBER_CUE = re.compile(r"マイナ(?!ス)|個人番号|마이 ?넘버|(?i:my ?number)")
@@ -115,14 +115,16 @@ def detect_numbers(conversation: Conversation, windows: Sequence[tuple[int, int]
                 found.append(conversation.find(kind, *match.span()))
         for kind, pattern in _LETTERED:
             found += (
-                conversation.find(kind, *match.span())
+                conversation.find(kind, *place)
                 for match in pattern.finditer(text, first, last)
+                for place in _places(match)
             )
     for kind, pattern, cue in _CUED:
         for first, last in around(text, cue, _REACH):
             found += (
-                conversation.find(kind, *match.span())
+                conversation.find(kind, *place)
                 for match in pattern.finditer(text, first, last)
+                for place in _places(match)
             )
     return found
 
@@ -150,7 +152,7 @@ _LETTERED: tuple[tuple[Kind, Pattern[str]], ...] = (
     (
         "phone",
         re.compile(
-            r"(?<![0-9])(?:01[016-9]|0[789]0)[^0-9]{1,10}[0-9]{4}[^0-9]{1,10}[0-9]{4}(?![0-9년원명개점])"
+            r"(?<![0-9])(01[016-9]|0[789]0)[^0-9]{1,10}([0-9]{4})[^0-9]{1,10}([0-9]{4})(?![0-9년원명개점])"
         ),
     ),
     ("account", re.compile(r"記号[はが: ]{0,3}[0-9]{5}(?![0-9])")),
@@ -179,11 +181,17 @@ _CUED: tuple[tuple[Kind, Pattern[str], Pattern[str]], ...] = (
     ),
     (
         "card",
-        _bounded(rf"[0-9]{{4}}{_S}[0-9]{{4}}[^0-9]{{1,12}}[0-9]{{4}}{_S}[0-9]{{4}}"),
+        _bounded(rf"([0-9]{{4}}{_S}[0-9]{{4}})[^0-9]{{1,12}}([0-9]{{4}}{_S}[0-9]{{4}})"),
         _CARD_CUE,
     ),
 )
 """What needs a word beside it: small letters, separators, digits in words."""
+
+
+def _places(match: Match[str]) -> Iterator[tuple[int, int]]:
+    """The groups of a number in parts, without the talk between them; otherwise the whole match."""
+    parts = range(1, len(match.groups()) + 1) or range(1)
+    return map(match.span, parts)
 
 
 def _of_stretch(text: str, start: int, end: int) -> Iterator[tuple[Kind, int, int]]:
