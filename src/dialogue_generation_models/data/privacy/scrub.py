@@ -36,7 +36,6 @@ _MAY_GO_ON = re.compile(
     r"[0-9０-９①-⑨⓪@＠]|골뱅이|[공영일이삼사오육륙칠팔구ㅇ〇零一二三四五六七八九 ]{3}|[ァ-ヶ]{2}"
 )
 """Figures, or spelt-out ones that are no words."""
-_NUMBERS = frozenset(("rrn", "frn", "my_number", "phone", "account", "card", "business_number"))
 _IMPORTED = re.compile(r"[a-z]{2,20}-[0-9a-f]{16}(?:-[0-9]{1,6})?")
 
 
@@ -274,7 +273,7 @@ class _Scrubber:
                     max(finding.start - starts[p], 0),
                     min(finding.end - starts[p], len(parts[p])),
                 )
-                if start < end and order[p] >= 0 and _belongs(finding.kind, parts[p][start:end]):
+                if start < end and order[p] >= 0:
                     pieces.append((order[p], start, end))
             originals = [(texts[n] or "")[start:end] for n, start, end in pieces]
             written = self._write(finding.kind, originals, room)
@@ -303,11 +302,6 @@ class _Scrubber:
             written.append(pseudonym[: len(old)])
             pseudonym = pseudonym[len(old) :]
         return [*written, pseudonym]
-
-
-def _belongs(kind: str, piece: str) -> bool:
-    """Whether a message within a number is a part of it: 응? between 010 and 1234-5678 is none."""
-    return kind not in _NUMBERS or bool(_MAY_GO_ON.search(piece))
 
 
 def _hide(text: str) -> str:
