@@ -13,7 +13,7 @@ import typer
 
 from ..config.privacy import ScrubConfig
 from ..data.chats import Chat, Message, parse_chat
-from ..data.importers.jsonl import parse_dialogue, read_records
+from ..data.importers.jsonl import DIALOGUE_KEYS, parse_dialogue, read_records
 from ..data.privacy.roster import collect_rosters
 from ..data.privacy.scrub import Edited, ScrubReport, edit_chats
 from ..errors import DataError, UsageError
@@ -111,6 +111,8 @@ def _read(source: Path) -> Iterator[tuple[dict[str, Any], Chat]]:
 
 def _keys(record: dict[str, Any]) -> tuple[str, str]:
     """How a line's messages name speaker and text."""
+    if "conversations" in record and not {"turns", "messages"} & record.keys():
+        return "from", "value"
     entries = record.get("messages")
     if "turns" in record or not isinstance(entries, list):
         return "speaker", "text"
@@ -129,12 +131,15 @@ def _scrubbed(
             yield chat
 
     for edited in edit_chats(chats(), rosters, config, report):
-        yield json.dumps(_updated(waiting.popleft(), edited), ensure_ascii=False)
+        record = _updated(waiting.popleft(), edited)
+        # A dialogue line without turns is none; a chat line may be empty.
+        if any(record[key] for key in DIALOGUE_KEYS if key in record) or "source" in record:
+            yield json.dumps(record, ensure_ascii=False)
 
 
 def _updated(record: dict[str, Any], edited: Edited) -> dict[str, Any]:
     """The line with its new texts; every other field as it was."""
-    field = "turns" if "turns" in record else "messages"
+    field = next(key for key in DIALOGUE_KEYS if key in record)
     speaker, text = _keys(record)
     entries = [
         {**entry, speaker: new[0], text: new[1]}

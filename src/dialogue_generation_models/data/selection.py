@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from .dedup import NO_KEY, hash_key, surplus, text_key
 from .filters import repeat_key
+from .privacy.scrub import is_imported_id
 from .shards import write_array
 from .split import choose_rooms, exchange_keys, is_held_out
 from .steps import Job, identify, read_clean, read_json, write_json
@@ -116,7 +117,8 @@ def select(job: Job, rank: int) -> None:
         }
         for name, array in arrays.items():
             write_array(job.file("select", f"{part:05d}.{name}.npy"), array)
-    write_json(job.file("select", "people.json"), {"rooms": rooms, "speakers": speakers})
+    told = [room if is_imported_id(room) else identify(room, job.key) for room in rooms]
+    write_json(job.file("select", "people.json"), {"rooms": told, "speakers": speakers})
     write_json(job.file("select", "report.json"), report)
 
 

@@ -184,7 +184,8 @@ def _group_parts(paths: Sequence[Path]) -> Iterator[list[int]]:
 
 
 def _room_key(export: _Export) -> tuple[str, str]:
-    if export.account.source in CORPUS_READERS:
+    # A corpus has no title, nor has a Mac's export: nothing says that two are of one room.
+    if export.account.source in CORPUS_READERS or not export.title:
         return export.account.source, str(id(export))
     return export.account.source, re.sub(r"-\d{1,3}\.txt$", "", export.title)
 

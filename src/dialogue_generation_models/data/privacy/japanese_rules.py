@@ -11,14 +11,29 @@ from . import japanese_lexicon as lexicon
 from .word_lists import words
 
 _K, _H, _T = lexicon.KANJI, lexicon.HIRAGANA, lexicon.KATAKANA
-_HONORIFIC = rf"(?:さん|さま|ちゃん(?![とこ])|くん|たん(?![{_H}{_T}])|先輩|先生|氏(?![{_K}])|君|様)"
+_TITLES = "部長|課長|係長|店長|社長|主任|監督"
+_HONORIFIC = rf"(?:さん|さま|ちゃん(?![とこ])|くん|たん(?![{_H}{_T}])|先輩|先生|{_TITLES}|氏(?![{_K}])|君|様)"
 _HONOURED = re.compile(
     rf"(?P<kanji>[{_K}]{{1,5}}) ?(?={_HONORIFIC})"
     rf"|(?P<katakana>[{_T}]{{2,8}}) ?(?=(?:っち)?{_HONORIFIC})"
     rf"|(?P<hiragana>(?:(?<![{_H}])|(?<=[のとは]))[{_H}]{{2,4}}?)(?={_HONORIFIC})"
     rf"|(?P<latin>[A-Z][a-z]{{1,14}}) ?(?={_HONORIFIC})"
 )
-_LEARNED = ("先生", "先輩", "氏", "様", "君", "さま")
+_LEARNED = (
+    "部長",
+    "課長",
+    "係長",
+    "店長",
+    "社長",
+    "主任",
+    "監督",
+    "先生",
+    "先輩",
+    "氏",
+    "様",
+    "君",
+    "さま",
+)
 """Said to people in general, too."""
 _KANJI_RUN = re.compile(rf"[{_K}]{{2,6}}")
 _REACH = 12
@@ -78,7 +93,13 @@ def _is_honoured(name: str, script: str, after: str, model: JapaneseModel | None
     found = model.find(name) if model else ()
     if found:
         return found[-1][1] == len(name)
-    return not learned and model is None and 2 <= len(name) <= 3 and name[-1] not in _ENDINGS
+    least = 1 if after.startswith(("ちゃん", "くん")) else 2
+    return (
+        not learned
+        and (model is None or least == 1)
+        and least <= len(name) <= 3
+        and name[-1] not in _ENDINGS
+    )
 
 
 def _seen_in_context(

@@ -60,13 +60,15 @@ def find_korean(text: str, model: KoreanModel | None) -> Iterator[tuple[int, int
     found = dict.fromkeys(_RUN.findall(text))
     judged = [(word, j) for word in found if len(word) <= _LONGEST_WORD and (j := judge(word))]
     if model is not None:
-        model.read(word for word, judgement in judged if judgement.needs in ("model", "doubt"))
+        model.read(word for word, judgement in judged if judgement.needs)
     for word, judgement in judged:
         if not _agrees(model, word, judgement):
             continue
         for at in _places(text, word):
-            if judgement.needs == "honorific" and not lexicon.NEXT_HONORIFIC.match(
-                text, at + len(word)
+            if (
+                judgement.needs == "honorific"
+                and not _is_told(model, word, judgement)
+                and not lexicon.NEXT_HONORIFIC.match(text, at + len(word))
             ):
                 continue
             yield at + judgement.start, at + judgement.end
@@ -78,6 +80,13 @@ def _agrees(model: KoreanModel | None, word: str, judgement: Judgement) -> bool:
     if judgement.needs == "doubt":
         return model is not None and not model.is_inflected(word)
     return True
+
+
+def _is_told(model: KoreanModel | None, word: str, judgement: Judgement) -> bool:
+    """Whether the model knows a full name, or a given name with 이, that no honorific follows."""
+    name = word[judgement.start : judgement.end]
+    listed = name[-2:] in lexicon.given_names()
+    return len(word) > 2 and listed and model is not None and model.is_name(word, name)
 
 
 def _places(text: str, word: str) -> Iterator[int]:

@@ -177,7 +177,9 @@ def _continues(text: str, start: int, end: int, name: str) -> bool:
         and text[max(0, start - 2) : start] not in japanese.surnames()
     ):
         return True
-    if re.match(kanji, name[-1]) and re.match(kanji, after):
+    # 花子来た is 花子; 健太郎 is not 健太, and 花子供 are children.
+    goes_on = re.match(kanji if len(name) == 1 else "[郎朗美香奈恵代供]", after)
+    if re.match(kanji, name[-1]) and goes_on:
         return not japanese.AFTER_NAME.match(text, end)
     if re.match(kana, name[0]):
         return bool(re.match(kana, before) or re.match(kana, after))

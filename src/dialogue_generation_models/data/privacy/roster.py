@@ -257,7 +257,7 @@ def _split_latin(segment: str) -> Iterator[Form]:
             (w for w in (parts[-1], parts[0]) if w.lower() in words("latin_surnames")), ""
         )
         rest = [word for word in parts if word != family]
-        if family or is_pseudonym(parts[0]):
+        if (family and rest) or is_pseudonym(parts[0]):
             yield Form(family or parts[0], rest[0] if family else parts[1])
             return
     yield from (Form("", word) for word in plain)

@@ -140,6 +140,11 @@ def edit_chats(
             before = (before + messages)[-_CONTEXT:]
 
 
+def is_imported_id(name: str) -> bool:
+    """Whether a room's id was made by an import, of a hash; others may tell a name."""
+    return _IMPORTED.fullmatch(name) is not None
+
+
 def _with_next(lines: Iterable[Chat]) -> Iterator[tuple[Chat, Chat | None]]:
     held: Chat | None = None
     for line in lines:
@@ -209,7 +214,7 @@ class _Scrubber:
 
     def room_id(self, name: str, room: _Room, rosters: dict[str, Roster]) -> str:
         """Return the id of a room; one that holds personal data becomes a number."""
-        if _IMPORTED.fullmatch(name) or self._scrub_label(name, room) == name:
+        if is_imported_id(name) or self._scrub_label(name, room) == name:
             return name
         number = room.roster.number
         while (made := f"room-{number:06d}") in rosters:
