@@ -352,7 +352,8 @@ def test_forgetting_a_person(prepared: Prepare, tmp_path: Path) -> None:
     before = all_text(folder)
     who = speaker_id(folder, "나래3")
     (found,) = [speaker for speaker in list_speakers(folder) if speaker.id == who]
-    assert found.rooms == ("r3",)
+    (room,) = found.rooms
+    assert room.startswith("room-")  # the id was no import's, and may have told a name
     PreparedDataset(folder).note_use("my-bot", tmp_path / "run")
     hash_before = PreparedDataset(folder).sha256
     removal = forget(folder, who)

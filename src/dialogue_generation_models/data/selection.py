@@ -117,7 +117,10 @@ def select(job: Job, rank: int) -> None:
         }
         for name, array in arrays.items():
             write_array(job.file("select", f"{part:05d}.{name}.npy"), array)
-    told = [room if is_imported_id(room) else identify(room, job.key) for room in rooms]
+    told = [
+        room if is_imported_id(room) else identify(room, job.key).replace("speaker", "room")
+        for room in rooms
+    ]
     write_json(job.file("select", "people.json"), {"rooms": told, "speakers": speakers})
     write_json(job.file("select", "report.json"), report)
 
