@@ -159,3 +159,16 @@ def test_a_missing_package_is_one_sentence(source: Path, tmp_path: Path) -> None
     assert "kiwipiepy" in result.stderr
     assert "dialogue-generation-models[data]" in result.stderr
     assert not (tmp_path / "o.jsonl").exists()
+
+
+def test_the_id_of_a_dialogue_tells_nobody(tmp_path: Path) -> None:
+    named = {**TALK, "id": "김철수와 010-1234-5678"}
+    shared = {"conversations": [{"from": "human", "value": "a@example.com"}], "id": "g1"}
+    emptied = {"turns": [{"speaker": "A", "text": "010-1234-5678"}]}
+    source = write(tmp_path / "talk.jsonl", named, TALK, shared, emptied)
+    output = tmp_path / "scrubbed.jsonl"
+    result = run("-i", source, "-o", output, "--no-name-models", "--mode", "drop")
+    assert result.returncode == 0, result.stderr
+    assert [line.get("id") for line in read(output)] == ["dialogue-000001", "t1"]
+    result = run("-i", source, "-o", output, "--no-name-models", "--overwrite")
+    assert read(output)[2]["conversations"] == [{"from": "human", "value": "<EMAIL>"}]

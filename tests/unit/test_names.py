@@ -213,3 +213,26 @@ def test_enough_cases() -> None:
 def test_look_alikes(text: str, models: NameModels) -> None:
     assert found([text], roster()) == []
     assert found([text], roster(), models) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ゆきちゃんと買い物", ["ゆき"]),
+        ("さくらちゃんとこ行く", ["さくら"]),
+        ("葵ちゃん元気?", ["葵"]),
+        ("佐藤部長また怒ってる", ["佐藤"]),
+        ("ごはんちゃんと食べた", []),
+        ("今日ちゃんと起きた", []),
+        ("バイトちゃんと行った", []),
+        ("営業部長また怒ってる", []),
+    ],
+)
+def test_honorifics_that_may_be_none(text: str, expected: list[str], models: NameModels) -> None:
+    assert found([text], Roster(), models) == expected
+
+
+def test_a_sender_is_named_before_a_verb() -> None:
+    room = Roster()
+    room.add_sender("佐藤 花子")
+    assert found(["花子来た? 佐藤来た?"], room) == ["花子", "佐藤"]

@@ -75,13 +75,14 @@ def prepared(tmp_path: Path, tiny_tokenizer: Tokenizer) -> Prepare:
             **settings,
         }
         has_consent = table.pop("has_consent", False)
+        overwrite = table.pop("overwrite", True)
         order = Order(
             inputs=inputs,
             output=tmp_path / name,
             tokenizer=tokenizer,
             tool="test",
             has_consent=has_consent,
-            overwrite=True,
+            overwrite=overwrite,
             executor=ExecutorConfig(),
         )
         manifest = prepare(
@@ -545,3 +546,22 @@ def test_profiles_can_be_changed_rule_by_rule() -> None:
         preparation_config({}, "clean")
     with pytest.raises(ConfigError, match="filters"):
         preparation_config({"filters": 3}, None)
+
+
+def test_no_text_stays_behind(prepared: Prepare, tmp_path: Path) -> None:
+    source = dialogue_lines(tmp_path / "d.jsonl", [talk(n) for n in range(8)])
+    prepared(source)
+    # As after a kill between the move of the data set to its place and the end of its texts.
+    left = tmp_path / ".set.work" / "read"
+    left.mkdir(parents=True)
+    (left / "00000.jsonl").write_text("비밀", encoding="utf-8")
+    with pytest.raises(UsageError, match="--overwrite"):
+        prepared(source, overwrite=False)
+    assert not left.parent.exists()
+    with pytest.raises(DataError, match="Nothing is left"):
+        prepared(source, filters={"max_characters": 1})
+    assert not [
+        path
+        for path in (tmp_path / ".set.work").rglob("*")
+        if path.is_file() and path.stat().st_size
+    ]

@@ -130,14 +130,14 @@ def _scrubbed(
             waiting.append(record)
             yield chat
 
-    for edited in edit_chats(chats(), rosters, config, report):
-        record = _updated(waiting.popleft(), edited)
+    for number, edited in enumerate(edit_chats(chats(), rosters, config, report), start=1):
+        record = _updated(waiting.popleft(), edited, number)
         # A dialogue line without turns is none; a chat line may be empty.
         if any(record[key] for key in DIALOGUE_KEYS if key in record) or "source" in record:
             yield json.dumps(record, ensure_ascii=False)
 
 
-def _updated(record: dict[str, Any], edited: Edited) -> dict[str, Any]:
+def _updated(record: dict[str, Any], edited: Edited, number: int) -> dict[str, Any]:
     """The line with its new texts; every other field as it was."""
     field = next(key for key in DIALOGUE_KEYS if key in record)
     speaker, text = _keys(record)
@@ -151,6 +151,8 @@ def _updated(record: dict[str, Any], edited: Edited) -> dict[str, Any]:
         changes.update(
             (k, v) for k, v in (("id", edited.id), ("title", edited.title)) if record.get(k)
         )
+    elif isinstance(record.get("id"), str) and edited.has_personal_data(record["id"]):
+        changes["id"] = f"dialogue-{number:06d}"
     return {**record, **changes}
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config.preparation import ExecutorConfig, PreparationConfig
-from ..errors import UsageError
+from ..errors import DataError, UsageError
 from ..tokenizer.tokenizer import Tokenizer
 from .folders import only_process, recover, write_text
 from .manifest import KEY, MANIFEST, STATE, read_manifest
@@ -66,12 +66,16 @@ def prepare(order: Order, config: PreparationConfig, watch: Watch) -> dict[str, 
     check_report_packages()
     output = order.output.resolve()
     recover(output)
-    _check_output(output, overwrite=order.overwrite)
+    work = output.with_name(f".{output.name}.work")
+    refusal = UsageError(f"Another process prepares {order.output}; wait for it.")
+    try:
+        _check_output(output, overwrite=order.overwrite)
+    except UsageError:
+        _leave_no_texts(work, refusal)
+        raise
     tokenizer = Tokenizer.from_file(order.tokenizer)
     sources = find_sources(order.inputs, config.sources, has_consent=order.has_consent)
-    work = output.with_name(f".{output.name}.work")
     work.mkdir(mode=0o700, parents=True, exist_ok=True)
-    refusal = UsageError(f"Another process prepares {order.output}; wait for it.")
     with only_process(work, refusal):
         state = _fingerprint(sources, config, tokenizer, order)
         if not (work / STATE).is_file() or read_json(work / STATE) != state:
@@ -89,7 +93,11 @@ def prepare(order: Order, config: PreparationConfig, watch: Watch) -> dict[str, 
             has_consent=order.has_consent,
             tool=order.tool,
         )
-        run_pipeline(job, order.executor, watch)
+        try:
+            run_pipeline(job, order.executor, watch)
+        except DataError:
+            _clear(work)  # nothing is to be gone on with, and it holds what people said
+            raise
         if order.executor.kind == "slurm":
             return None
     shutil.rmtree(work, ignore_errors=True)
@@ -104,6 +112,18 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
             raise UsageError(f"{output} exists and is no prepared data set; name another folder.")
         if not overwrite:
             raise UsageError(f"{output} exists; name another folder or add --overwrite.")
+
+
+def _leave_no_texts(work: Path, refusal: UsageError) -> None:
+    """Clear what an earlier run left that was killed after its data set was in place.
+
+    Raises:
+        UsageError: the refusal, if another process is at work there.
+    """
+    if work.is_dir() and not (work / "data").exists():
+        with only_process(work, refusal):
+            _clear(work)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _fingerprint(

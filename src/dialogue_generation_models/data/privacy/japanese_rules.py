@@ -12,29 +12,17 @@ from .word_lists import words
 
 _K, _H, _T = lexicon.KANJI, lexicon.HIRAGANA, lexicon.KATAKANA
 _TITLES = "部長|課長|係長|店長|社長|主任|監督"
-_HONORIFIC = rf"(?:さん|さま|ちゃん(?![とこ])|くん|たん(?![{_H}{_T}])|先輩|先生|{_TITLES}|氏(?![{_K}])|君|様)"
+_HONORIFIC = rf"(?:さん|さま|ちゃん|くん|たん(?![{_H}{_T}])|先輩|先生|{_TITLES}|氏(?![{_K}])|君|様)"
 _HONOURED = re.compile(
     rf"(?P<kanji>[{_K}]{{1,5}}) ?(?={_HONORIFIC})"
     rf"|(?P<katakana>[{_T}]{{2,8}}) ?(?=(?:っち)?{_HONORIFIC})"
     rf"|(?P<hiragana>(?:(?<![{_H}])|(?<=[のとは]))[{_H}]{{2,4}}?)(?={_HONORIFIC})"
     rf"|(?P<latin>[A-Z][a-z]{{1,14}}) ?(?={_HONORIFIC})"
 )
-_LEARNED = (
-    "部長",
-    "課長",
-    "係長",
-    "店長",
-    "社長",
-    "主任",
-    "監督",
-    "先生",
-    "先輩",
-    "氏",
-    "様",
-    "君",
-    "さま",
-)
+_LEARNED = (*_TITLES.split("|"), "先生", "先輩", "氏", "様", "君", "さま")
 """Said to people in general, too."""
+_PROPERLY = ("ちゃんと", "ちゃんこ")
+"""The adverb, mostly; after Hiragana that is no ordinary word it is ちゃん and と."""
 _KANJI_RUN = re.compile(rf"[{_K}]{{2,6}}")
 _REACH = 12
 _ENDINGS = frozenset(
@@ -88,9 +76,11 @@ def _is_honoured(name: str, script: str, after: str, model: JapaneseModel | None
     if script == "hiragana":
         verb = after.startswith("くん") and (after[2:3] in "だでのじか" or name[-1] in "てっいに")
         return not learned and not verb and name[-1] not in "のはがをにでも"
-    if script != "kanji":
+    if after.startswith(_PROPERLY):
+        learned = True
+    elif script != "kanji":
         return True
-    found = model.find(name) if model else ()
+    found = model.find(name) if model and script == "kanji" else ()
     if found:
         return found[-1][1] == len(name)
     least = 1 if after.startswith(("ちゃん", "くん")) else 2

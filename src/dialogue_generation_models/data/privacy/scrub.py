@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple, get_args
 
@@ -59,6 +60,8 @@ class Edited(NamedTuple):
     id: str
     title: str
     messages: list[tuple[str, str] | None]
+    has_personal_data: Callable[[str], bool]
+    """Whether another text of the line, such as an id, tells a name or a number."""
 
 
 def scrub_chats(
@@ -136,7 +139,8 @@ def edit_chats(
             messages = [(message.speaker, message.text) for message in chat.messages]
             after = [(m.speaker, m.text) for m in (following.messages if following else ())]
             edited = scrubber.edit(messages, room, before, after[:_CONTEXT])
-            yield Edited(room_id, scrubber.title(chat.title, room), edited)
+            tells = partial(scrubber.tells, room=room)
+            yield Edited(room_id, scrubber.title(chat.title, room), edited, tells)
             before = (before + messages)[-_CONTEXT:]
 
 
@@ -214,12 +218,16 @@ class _Scrubber:
 
     def room_id(self, name: str, room: _Room, rosters: dict[str, Roster]) -> str:
         """Return the id of a room; one that holds personal data becomes a number."""
-        if is_imported_id(name) or self._scrub_label(name, room) == name:
+        if not self.tells(name, room):
             return name
         number = room.roster.number
         while (made := f"room-{number:06d}") in rosters:
             number += len(rosters)
         return made
+
+    def tells(self, name: str, room: _Room) -> bool:
+        """Whether an id holds personal data; one that an import made of a hash holds none."""
+        return not is_imported_id(name) and self._scrub_label(name, room) != name
 
     def _speaker(self, name: str, room: _Room) -> str:
         given = room.pseudonyms.speaker(name)
