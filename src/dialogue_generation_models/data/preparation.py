@@ -76,30 +76,30 @@ def prepare(order: Order, config: PreparationConfig, watch: Watch) -> dict[str, 
     tokenizer = Tokenizer.from_file(order.tokenizer)
     sources = find_sources(order.inputs, config.sources, has_consent=order.has_consent)
     work.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with only_process(work, refusal):
-        state = _fingerprint(sources, config, tokenizer, order)
-        if not (work / STATE).is_file() or read_json(work / STATE) != state:
-            _clear(work)
-            write_text(work / KEY, secrets.token_hex(32))
-            (work / "tokenizer.model").write_bytes(tokenizer.to_bytes())
-            write_text(work / STATE, json.dumps(state))
-        job = Job(
-            work=work,
-            config=config,
-            sources=tuple(sources),
-            key=bytes.fromhex((work / KEY).read_text(encoding="ascii")),
-            tokenizer=work / "tokenizer.model",
-            output=output,
-            has_consent=order.has_consent,
-            tool=order.tool,
-        )
-        try:
+    try:
+        with only_process(work, refusal):
+            state = _fingerprint(sources, config, tokenizer, order)
+            if not (work / STATE).is_file() or read_json(work / STATE) != state:
+                _clear(work)
+                write_text(work / KEY, secrets.token_hex(32))
+                (work / "tokenizer.model").write_bytes(tokenizer.to_bytes())
+                write_text(work / STATE, json.dumps(state))
+            job = Job(
+                work=work,
+                config=config,
+                sources=tuple(sources),
+                key=bytes.fromhex((work / KEY).read_text(encoding="ascii")),
+                tokenizer=work / "tokenizer.model",
+                output=output,
+                has_consent=order.has_consent,
+                tool=order.tool,
+            )
             run_pipeline(job, order.executor, watch)
-        except DataError:
-            _clear(work)  # nothing is to be gone on with, and it holds what people said
-            raise
-        if order.executor.kind == "slurm":
-            return None
+            if order.executor.kind == "slurm":
+                return None
+    except DataError:
+        shutil.rmtree(work)  # there is nothing to go on with, and it holds what people said
+        raise
     shutil.rmtree(work, ignore_errors=True)
     return read_manifest(output)
 
