@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
 import torch
 
@@ -30,4 +30,4 @@ def pick_precision(wanted: str, device: torch.device) -> Precision:
         if device.type != "cpu":
             return "bfloat16"
         return "float32" if find_kernels() is None else "int8"
-    return wanted  # type: ignore[return-value]
+    return cast(Precision, wanted)
