@@ -189,20 +189,24 @@ def test_dialogues_without_an_id_are_held_out_by_their_texts() -> None:
     assert 60 < sum(is_held_out(dialogue, 2.0) for dialogue in dialogues) < 140
 
 
+MOVIE = "어제 밤에 둘이 같이 본 영화는 어땠어?"
+OPINION = "생각보다 훨씬 재밌었어, 또 보고 싶더라!"
+
+
 @pytest.mark.parametrize(
     ("texts", "is_kept"),
     [
         (["오늘 저녁 뭐 먹을까?", "  오늘 저녁, 뭐먹을까 "], True),
-        (["어제 본 영화 어땠어?", "생각보다 재밌었어!"], False),
-        (["딴 얘기", "어제 본 영화 어땠어", "생각보다 재밌었어 ㅎ"], True),
-        (["딴 얘기야", "어제 본 영화 어땠어??", "생각보다  재밌었어"], False),
-        (["안녕", "안녕!"], True),
+        ([MOVIE, OPINION], False),
+        (["딴 얘기", MOVIE, f"{OPINION} ㅎ"], True),
+        (["딴 얘기야", MOVIE.replace("?", "??"), OPINION.replace(" ", "  ")], False),
+        (["はじめまして、よろしくお願いします", "こちらこそ、お願いします"], True),
     ],
 )
 def test_copies_of_held_out_exchanges_are_left_out(texts: list[str], is_kept: bool) -> None:
     held_out = [
-        Dialogue.from_texts(["어제 본 영화 어땠어?", "생각보다 재밌었어!"]),
-        Dialogue.from_texts(["안녕", "안녕!"]),
+        Dialogue.from_texts([MOVIE, OPINION]),
+        Dialogue.from_texts(["はじめまして、よろしくお願いします", "こちらこそ、お願いします"]),
     ]
     kept = list(without_copies([Dialogue.from_texts(texts)], held_out))
     assert bool(kept) is is_kept
