@@ -23,6 +23,8 @@ _LEARNED = (*_TITLES.split("|"), "先生", "先輩", "氏", "様", "君", "さ�
 """Said to people in general, too."""
 _PROPERLY = ("ちゃんと", "ちゃんこ")
 """The adverb, mostly; after Hiragana that is no ordinary word it is ちゃん and と."""
+_KUN_OF_VERB = re.compile(r"くん(?:です|でし|だ|じゃ|の|か|で)")
+"""行くんです is a verb's."""
 _KANJI_RUN = re.compile(rf"[{_K}]{{2,6}}")
 _REACH = 12
 _ENDINGS = frozenset(
@@ -30,7 +32,7 @@ _ENDINGS = frozenset(
     "社店部課校園院国星蛙亀兎猿狐狸虫蛇鼠羊鶏男姫殿官察妻夫叔伯従祖徒隣当君貴各何優所連務際御輩荷肉魚花草木米茶寺宮社"
 )
 _NOT_NAMED_ENDS = re.compile(
-    r"(?:かあ|とう|にい|ねえ|ばあ|じい|おば|おじ|わん|にゃん|たく|おっ|みな|だれ|スト|[タマラナバダサカガ]ー|スタッフ|シェフ|モデル|アイドル|ペット"
+    r"(?:だく|がり|がりや|物屋|かあ|とう|にい|ねえ|ばあ|じい|おば|おじ|わん|にゃん|たく|おっ|みな|だれ|スト|[タマラナバダサカガ]ー|スタッフ|シェフ|モデル|アイドル|ペット"
     r"|ウサギ|ネコ|イヌ|ワンコ|ゾウ|クマ|パンダ|キリン|ライオン|ペンギン|ネット|ガリガリ|ココア|ポテト|ヤクルト|アリ|カエル|サンタ|ママ|パパ|クジラ)$"
 )
 
@@ -75,12 +77,16 @@ def _is_honoured(name: str, script: str, after: str, model: JapaneseModel | None
     learned = after.startswith(_LEARNED)
     if script == "hiragana":
         verb = after.startswith("くん") and (after[2:3] in "だでのじか" or name[-1] in "てっいに")
-        return not learned and not verb and name[-1] not in "のはがをにでも"
+        adverb = after.startswith(_PROPERLY) and name.endswith((*words("japanese_particles"),))
+        pause = after.startswith("たん") and name[-1] in "って"  # いったん, してたん
+        return not (learned or verb or adverb or pause or name[-1] in "のはがをにでも")
+    if name[-1] in words("japanese_verbs") and _KUN_OF_VERB.match(after):
+        return False
     if after.startswith(_PROPERLY):
         learned = True
     elif script != "kanji":
         return True
-    found = model.find(name) if model and script == "kanji" else ()
+    found = model.find(name) if model else ()
     if found:
         return found[-1][1] == len(name)
     least = 1 if after.startswith(("ちゃん", "くん")) else 2

@@ -20,8 +20,12 @@ _SECOND = frozenset(
     "선설섭성세소솔송수숙순슬승식실심아안애엽연열염영예오옥온완용우욱운웅원유윤율은의이인일임자재정제조종주준중지직진"
     "찬채천철춘태택필하학한해향혁현협형혜호홍화환효훈휘희"
 )
-VERB_STEMS = frozenset(("지우", "정하", "재우", "태우", "도우"))
+VERB_STEMS = frozenset(("지우", "정하", "재우", "태우", "도우", "준하"))
 """Given names to which a verb's endings may be added: 지우고, 지우는."""
+ACTIONS = frozenset(("준수", "소진", "시연", "주선", "동석", "수호", "세정"))
+"""Given names that are nouns of what is done, too: 준수하고, 시연하는."""
+ENDINGS = ("인가", "인지", "인다", "진다", "한다")
+"""Endings of other words that look like a name's last syllable and a particle: 예정인가요, 심해진다."""
 
 
 @lru_cache(maxsize=1)

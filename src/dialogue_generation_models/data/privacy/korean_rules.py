@@ -145,18 +145,26 @@ def _with_family(word: str, length: int) -> Judgement | None:
     is_place = given[1] in "도구동로리역주산"
     if not after:
         return Judgement(0, end, "honorific" if listed or is_place else "model")
-    if not listed and not is_place and lexicon.AFTER_NAME.match(after):
+    if not listed and not is_place and _is_particle(given, after):
         return Judgement(0, end, "model")
     return None
 
 
 def _is_plain_end(family: str, given: str, after: str) -> bool:
     """Whether a family name and a frequent given name are followed by nothing or by particles."""
-    if not lexicon.AFTER_NAME.match(after):
+    if not _is_particle(given, after) or (given in lexicon.ACTIONS and after[:1] == "하"):
         return False
     if given in lexicon.ordinary_words() and (family in _DETERMINERS or not after):
         return bool(lexicon.CALLED.match(after)) and family not in _DETERMINERS
     return True
+
+
+def _is_particle(name: str, after: str) -> bool:
+    return bool(lexicon.AFTER_NAME.match(after)) and not _is_ending(name, after)
+
+
+def _is_ending(name: str, after: str) -> bool:
+    return f"{name[-1]}{after}".startswith(lexicon.ENDINGS)
 
 
 def _is_honorific(after: str) -> bool:
@@ -183,8 +191,9 @@ def _given_name(word: str) -> Judgement | None:
         return None
     listed, ordinary = given in lexicon.given_names(), given in lexicon.ordinary_words()
     if listed and not ordinary:
-        verb = given in lexicon.VERB_STEMS
-        if _is_honorific(after) or (not verb and (not after or _PLAIN_AFTER.match(after))):
+        verb = given in lexicon.VERB_STEMS or (given in lexicon.ACTIONS and after[:1] == "하")
+        plain = not after or (_PLAIN_AFTER.match(after) and not _is_ending(given, after))
+        if _is_honorific(after) or (plain and not verb):
             return Judgement(0, 2)
         if after == "이":
             return Judgement(0, 2, "honorific")
