@@ -225,7 +225,7 @@ def test_an_export_that_cannot_be_read_is_told_and_the_rest_prepared(
     call = command(inputs, tmp_path / "set", "--set", "dedup.near=false")
     assert main([call[0], str(inputs / "other.txt"), *call[1:]]) == 1
     error = capsys.readouterr().err
-    assert "Export 1: Its format is unknown" in error
+    assert "private chats 1, file 1: Its format is unknown" in error
     assert "가람" not in error
     assert "other" not in error
     assert PreparedDataset(tmp_path / "set").manifest["counts"]["train"]["dialogues"] > 10

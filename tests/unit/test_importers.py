@@ -387,6 +387,14 @@ def test_parts_of_one_chat_are_joined_in_order(tmp_path: Path) -> None:
     assert len({chat.id for chat in chats}) == 1
 
 
+def test_numbered_exports_of_one_room_that_overlap_are_merged(tmp_path: Path) -> None:
+    lines = [f"{P}미루 : {word}" for word in ("하나", "둘", "셋", "넷")]
+    for number, said in ((1, lines[:3]), (2, lines)):
+        (tmp_path / f"talk-{number}.txt").write_text(android(*said), encoding="utf-8")
+    chats = list(import_files(sorted(tmp_path.iterdir()), []))
+    assert [m.text for chat in chats for m in chat.messages] == ["하나", "둘", "셋", "넷"]
+
+
 def test_numbered_files_of_different_rooms_stay_apart(tmp_path: Path) -> None:
     for number, room in ((1, "가"), (2, "나")):
         text = android(f"{P}미루 : 말").replace("미루 님과", f"{room} 님과")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 
 from dialogue_generation_models.config.model import GPTConfig, MeenaConfig
 from dialogue_generation_models.config.preparation import (
@@ -439,16 +440,37 @@ def test_kinds_are_told_by_content(tmp_path: Path) -> None:
         ('{"turns": []}', "dialogues"),
         ('{"messages": [{"role": "user", "content": "a"}]}', "dialogues"),
         ('{"messages": [{"at": null, "speaker": "a", "text": "b"}]}', "chats"),
+        ('{"conversations": [{"from": "human", "value": "a"}]}', "dialogues"),
         ('{"text": "a"}', "texts"),
+        ("Q,A,label\n안녕,반가워,0", "pairs"),
+        ("안녕\t반가워", "pairs"),
         ("2020년 1월 1일 오전 1:00, 가람 : 안녕", "export"),
     ):
         path.write_text(line + "\n", encoding="utf-8")
         assert tell_kind(path, 1) == kind
+        path.write_bytes(zstandard.compress(path.read_bytes()))
+        assert tell_kind(path, 1) == kind
+    for content in (b"", "아무 말\n".encode(), b"\x28\xb5\x2f\xfd...."):
+        path.write_bytes(content)
+        assert tell_kind(path, 2) == "export"
+    path.write_text('{"text": \n')
+    with pytest.raises(DataError, match=r"^Input 2, line 1 is not valid JSON"):
+        tell_kind(path, 2)
     path.write_text('{"other": 1}\n', encoding="utf-8")
     with pytest.raises(DataError, match="input 3 is no chat"):
         tell_kind(path, 3)
     with pytest.raises(DataError, match="no regular file"):
         tell_kind(tmp_path, 1)
+
+
+def test_pairs_are_a_corpus(prepared: Prepare, tmp_path: Path) -> None:
+    pairs = [f"{SAID[n % 6]} {n},{SAID[(n + 1) % 6]} {n},0" for n in range(40)]
+    path = tmp_path / "ChatbotData.csv"
+    path.write_text("\n".join(["Q,A,label", *pairs, '"열린']), encoding="utf-8")
+    (source,) = prepared(path)["sources"]
+    assert (source["name"], source["kind"]) == ("ChatbotData.csv", "pairs")
+    assert source["read"]["dialogues"] == 40
+    assert source["read"]["files"][0]["unparsed"] == 1
 
 
 def test_shards_come_back_and_damage_is_told(tmp_path: Path) -> None:

@@ -139,13 +139,17 @@ def _show(manifest: dict[str, Any], output: Path) -> None:
 
 
 def _check_read(manifest: dict[str, Any]) -> None:
-    """Name the exports that could not be read, by their place among the exports."""
-    files = [file for source in manifest["sources"] for file in source["read"].get("files", ())]
-    unread = [(place, f["problem"]) for place, f in enumerate(files, start=1) if f["problem"]]
-    for place, problem in unread:
-        print(f"Export {place}: {problem}", file=sys.stderr)
+    """Tell which files could not be read, by their place in their source."""
+    unread = [
+        f"{source['name']}, file {place}: {file['problem']}"
+        for source in manifest["sources"]
+        for place, file in enumerate(source["read"].get("files", ()), start=1)
+        if file["problem"]
+    ]
+    for line in unread:
+        print(line, file=sys.stderr)
     if unread:
-        raise DataError(f"Exports that could not be read: {len(unread)}; the rest is prepared.")
+        raise DataError(f"Files that could not be read: {len(unread)}; the rest is prepared.")
 
 
 @contextmanager

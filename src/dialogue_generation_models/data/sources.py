@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -19,12 +18,11 @@ from ..errors import DataError
 from .chats import Chat, read_chats
 from .consent import check_statement, find_statement
 from .importers.account import Account
-from .importers.jsonl import read_dialogues, read_records, read_texts
-from .importers.sniff import import_files
+from .importers.jsonl import DIALOGUE_KEYS, parse_records, read_dialogues, read_texts
+from .importers.sniff import CORPUS_READERS, first_line, import_files, sniff_file
 
-Kind: TypeAlias = Literal["export", "chats", "dialogues", "texts"]
+Kind: TypeAlias = Literal["export", "chats", "dialogues", "pairs", "texts"]
 PRIVATE: frozenset[Kind] = frozenset({"export", "chats"})
-_ZSTD = b"\x28\xb5\x2f\xfd"
 _PIECE = 1 << 20
 
 
@@ -60,11 +58,13 @@ class Source:
             return import_files([file.path for file in self.files], accounts)
         return read_chats(self.files[0].path)
 
-    def dialogues(self) -> Iterator[Dialogue]:
+    def dialogues(self, accounts: list[Account]) -> Iterator[Dialogue]:
         """Yield the dialogues of a corpus; a text is a dialogue of one turn."""
         path = self.files[0].path
         if self.kind == "dialogues":
             return read_dialogues(path)
+        if self.kind == "pairs":
+            return (_to_dialogue(chat) for chat in import_files([path], accounts))
         return (Dialogue((Turn("A", text),)) for text in read_texts(path) if text.strip())
 
 
@@ -102,24 +102,24 @@ def find_sources(
 
 
 def tell_kind(path: Path, place: int) -> Kind:
-    """Tell what a file is by its first bytes and, for JSON Lines, its first line.
+    """Tell what a file is by its beginning, plain or compressed.
+
+    What no importer knows counts as an export too: the import tells what is wrong and reads the others.
 
     Raises:
-        DataError: it cannot be read, or its first line is none of the known kinds.
+        DataError: it cannot be read, or is JSON of none of the known kinds.
     """
     try:
         if not path.is_file():
             raise DataError(f"Input {place} is no regular file; name an existing file.")
-        with path.open("rb") as file:
-            head = file.read(4096)
+        first = first_line(path)
+        if not first.lstrip().startswith("{"):
+            return "pairs" if sniff_file(path) in CORPUS_READERS else "export"
     except OSError as error:
         raise DataError(
             f"Input {place} cannot be read: {(error.strerror or 'damaged').lower()}."
         ) from None
-    if not (head.startswith(_ZSTD) or head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"):
-        return "export"
-    first = next(islice(read_records(path), 1), None)
-    kind = _kind_of(first[1]) if first else None
+    kind = next((_kind_of(r) for _, r in parse_records([first], f"Input {place}")), None)
     if kind is None:
         raise DataError(
             f"The first line of input {place} is no chat, dialogue or text line; "
@@ -130,12 +130,16 @@ def tell_kind(path: Path, place: int) -> Kind:
 
 def _kind_of(record: dict[str, Any]) -> Kind | None:
     messages = record.get("messages")
-    if "turns" in record:
-        return "dialogues"
     if isinstance(messages, list):
         is_chat = any(isinstance(message, dict) and "speaker" in message for message in messages)
         return "chats" if is_chat else "dialogues"
+    if any(key in record for key in DIALOGUE_KEYS):
+        return "dialogues"
     return "texts" if isinstance(record.get("text"), str) else None
+
+
+def _to_dialogue(chat: Chat) -> Dialogue:
+    return Dialogue(tuple(Turn(m.speaker, m.text) for m in chat.messages), chat.id)
 
 
 def _expand(path: Path) -> list[Path]:

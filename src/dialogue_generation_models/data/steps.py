@@ -190,19 +190,18 @@ def replacing(path: Path) -> Iterator[TextIO]:
 
 def _dialogues(job: Job, source: Source, report: dict[str, Any]) -> Iterator[Dialogue]:
     """Yield the dialogues of a source as they go into the parts."""
-    if not source.is_private:
-        speaker = source.statements[0].reply_speaker
-        for dialogue in source.dialogues():
-            yield _with_letters(job, source, dialogue.merge_speakers(), speaker)
-        return
-    rosters = collect_rosters(source.chats([]))
-    _write_rosters(job, source.number, rosters)
     accounts: list[Account] = []
+    if source.is_private:
+        _write_rosters(job, source.number, collect_rosters(source.chats([])))
 
-    def name(speaker: str) -> str:
-        return identify(speaker, job.key)
+        def name(speaker: str) -> str:
+            return identify(speaker, job.key)
 
-    yield from cut_sessions(source.chats(accounts), job.config.sessions, name)
+        yield from cut_sessions(source.chats(accounts), job.config.sessions, name)
+    else:
+        speaker = source.statements[0].reply_speaker
+        for dialogue in source.dialogues(accounts):
+            yield _with_letters(job, source, dialogue.merge_speakers(), speaker)
     if accounts:
         report["files"] = [
             {"format": a.source, "problem": a.problem, "lines": a.lines, **a.counts}

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from ...dialogue import Dialogue, Turn
 from ...errors import DataError
-from .compression import decompress
+from .compression import MAGIC, decompress
 from .pairs import is_tsv_header, parse_tsv
 
 DIALOGUE_KEYS = {
@@ -138,14 +138,16 @@ def parse_records(lines: Iterable[str], name: str) -> Iterator[tuple[int, dict[s
 
 @contextmanager
 def open_text(path: Path) -> Iterator[TextIO]:
-    """Open a UTF-8 file, decompressed if its name ends in `.zst`; only LF and CRLF end a line.
+    """Open a UTF-8 file, plain or zstd-compressed; only LF and CRLF end a line.
 
     Raises:
         DataError: the file cannot be opened, decompressed or decoded.
     """
     try:
         with path.open("rb") as file:
-            binary: Any = decompress(file, path.name) if path.suffix == ".zst" else file
+            is_compressed = path.suffix == ".zst" or file.read(len(MAGIC)) == MAGIC
+            file.seek(0)
+            binary: Any = decompress(file, path.name) if is_compressed else file
             with decoded(binary, path.name) as lines:
                 yield lines
     except OSError as error:

@@ -95,7 +95,8 @@ def import_files(
         found = (_survey(paths[place], new[place], format, tell) for place in group)
         parts = [export for export in found if export]
         # Neighbours of one title are parts; a corpus has no title and stands alone.
-        exports += [list(same) for _, same in itertools.groupby(parts, key=_room_key)]
+        for _, same in itertools.groupby(parts, key=_room_key):
+            exports += _split_copies(list(same))
     seen: set[str] = set()
     for rooms in _group_titles(exports):
         first = rooms[0][0]
@@ -106,6 +107,40 @@ def import_files(
             yield from _read_room([rooms[place] for place in copies], seen)
 
 
+def sniff_file(path: Path) -> str:
+    """Name the format of a file, plain or compressed; empty if it is damaged or of no format that is known.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        return tell_format(_read_head(path, tell_encoding(path)))
+    except MissingExtraError:
+        raise
+    except DataError:
+        return ""
+
+
+def first_line(path: Path) -> str:
+    """Return the first line of a file, plain or compressed, that is not blank; empty if there is none.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        head = _read_head(path, tell_encoding(path))
+    except MissingExtraError:
+        raise
+    except DataError:
+        return ""
+    return next((line for line in head if line.strip()), "")
+
+
+def _read_head(path: Path, encoding: str) -> list[str]:
+    blocks = read_blocks(path, encoding, _LONGEST_CORPUS_LINE)
+    return peek(itertools.chain.from_iterable(blocks), _HEAD)
+
+
 def _survey(
     path: Path, account: Account, format: str | None, tell: Callable[[int], object] | None
 ) -> _Export | None:
@@ -114,8 +149,7 @@ def _survey(
         if path.exists() and not path.is_file():
             raise DataError("It is no regular file; name the export itself.")
         encoding = tell_encoding(path)
-        blocks = read_blocks(path, encoding, _LONGEST_CORPUS_LINE)
-        head = peek(itertools.chain.from_iterable(blocks), _HEAD)
+        head = _read_head(path, encoding)
         account.source = format or tell_format(head)
         title = ""
         if account.source in READERS:
@@ -188,6 +222,12 @@ def _room_key(export: _Export) -> tuple[str, str]:
     if export.account.source in CORPUS_READERS or not export.title:
         return export.account.source, str(id(export))
     return export.account.source, re.sub(r"-\d{1,3}\.txt$", "", export.title)
+
+
+def _split_copies(parts: list[_Export]) -> list[list[_Export]]:
+    """Keep parts that follow each other as one export; ones that overlap are several exports of one room."""
+    alone = [[part] for part in parts]
+    return [parts] if len(_group_copies(alone)) == len(parts) else alone
 
 
 def _group_titles(exports: list[list[_Export]]) -> list[list[list[_Export]]]:
