@@ -16,7 +16,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,11 +148,9 @@ def save_folder(
     if tokenizer is not None:
         _check_tokenizer(tokenizer, model.config, "The tokenizer")
     with replacing_folder(path) as partial:
-        write_file(partial / CONFIG, _to_json(model.config.model_dump(mode="json")))
+        write_file(partial / CONFIG, to_json(model.config.model_dump(mode="json")))
         write_tensors(partial / WEIGHTS, weights)
-        # safetensors closes its files to other users; a model folder follows the umask.
-        (partial / WEIGHTS).chmod((partial / CONFIG).stat().st_mode)
-        write_file(partial / DECODING, _to_json(decoding.model_dump(mode="json")))
+        write_file(partial / DECODING, to_json(decoding.model_dump(mode="json")))
         if tokenizer is not None:
             write_file(partial / TOKENIZER, tokenizer.to_bytes())
         write_file(partial / CARD, card.encode())
@@ -171,7 +169,7 @@ def replacing_folder(path: Path, files: set[str] | None = None) -> Iterator[Path
         CheckpointError: something else is in this place, or the disk refuses.
     """
     place = path.resolve()
-    check_replaceable(place, files or _FILES)
+    check_replaceable(place, _FILES if files is None else files)
     partial = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -322,5 +320,6 @@ def _explain_absence(entry: ModelEntry) -> ModelNotFoundError:
     )
 
 
-def _to_json(fields: dict[str, object]) -> bytes:
+def to_json(fields: Mapping[str, object]) -> bytes:
+    """Lay out a JSON file, UTF-8."""
     return (json.dumps(fields, indent=2, ensure_ascii=False) + "\n").encode()

@@ -138,9 +138,14 @@ def to_original(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, T
         tensors = to_gpt_layout(state, config)
         return tensors | {"lm_head.weight": tensors[f"{PREFIX}wte.weight"]}
     if isinstance(config, MeenaConfig):
-        tensors = {_meena_key(name): tensor for name, tensor in state.items()}
+        tensors = to_meena_layout(state)
         return tensors | {copy: tensors[original] for copy, original in _MEENA_COPIES.items()}
     raise CheckpointError(f"There is no released form of kind '{_kind(config)}'.")
+
+
+def to_meena_layout(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give the weights of a `Meena` their released names, without copies."""
+    return {_meena_key(name): tensor for name, tensor in state.items()}
 
 
 def _from_meena(tensors: Mapping[str, Tensor], config: MeenaConfig) -> dict[str, Tensor]:

@@ -64,7 +64,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         OSError, SafetensorError: the disk refuses.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    path.touch()
+    mode = path.stat().st_mode
     save_file(plain, path, {"format": "pt", _HASH: _hash(plain)})
+    path.chmod(mode)  # safetensors closes its files to other users; here the umask decides
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 

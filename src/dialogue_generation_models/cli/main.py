@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("evaluate", "Measure a model on dialogues."),
     "models": ("models", "List the models that are known by name, or show one."),
     "convert": ("convert", "Turn a released .pth file into a model folder."),
+    "export": ("export", "Write a model for another engine."),
 }
 """Command → (module in this package, one-line help), in the order of the help page."""
 

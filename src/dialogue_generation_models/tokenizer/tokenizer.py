@@ -78,6 +78,19 @@ class Tokenizer:
         """Return the contents of the `.model` file."""
         return self._proto
 
+    def piece(self, token_id: int) -> str:
+        """Return the text of a piece.
+
+        Raises:
+            TokenizerError: there is none with this id.
+        """
+        if token_id >= self.vocab_size:
+            raise TokenizerError(
+                f"The tokenizer has no piece {token_id}, which the model needs; "
+                "give the tokenizer that belongs to the model."
+            )
+        return str(self._processor.IdToPiece(token_id))
+
     def encode(self, text: str) -> list[int]:
         """Turn text into ids, never into a special one; an empty text gives no ids."""
         text = normalize(text)

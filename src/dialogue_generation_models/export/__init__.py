@@ -1,0 +1,6 @@
+"""Model folders as folders for other engines: transformers, ONNX, CTranslate2."""
+
+from typing import Literal, TypeAlias
+
+Format: TypeAlias = Literal["huggingface"]
+"""What `dgm export` can write."""
