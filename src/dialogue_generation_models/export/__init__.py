@@ -2,5 +2,5 @@
 
 from typing import Literal, TypeAlias
 
-Format: TypeAlias = Literal["huggingface"]
+Format: TypeAlias = Literal["huggingface", "ctranslate2"]
 """What `dgm export` can write."""

@@ -49,6 +49,10 @@ def export(name_or_path: str, to: Format, output: Path) -> Export:
 
 
 def _write(folder: ModelFolder, to: Format, place: Path) -> str:
+    if to == "ctranslate2":
+        from .ctranslate2 import write_ctranslate2
+
+        return write_ctranslate2(folder, place)
     from .huggingface import write_transformers
 
     return write_transformers(folder, place)
