@@ -24,11 +24,18 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from dialogue_generation_models.inference.int8 import quantize_rows
-from dialogue_generation_models.inference.native import Kernels, find_kernels, pack, why_missing
+from dialogue_generation_models.inference.native import (
+    AttentionRows,
+    Kernels,
+    find_kernels,
+    pack,
+    why_missing,
+)
 
 SIZES = {
     "query, key, value": (2304, 768),
@@ -150,10 +157,11 @@ def time_attention(kernels: Kernels, rows: int, repeats: int) -> list[dict[str, 
     tail = torch.randn(2, rows, HEADS, REPLY_TOKENS, HEAD_WIDTH).unbind()
     spans, prompts = torch.tensor([[0], [PROMPT_TOKENS]]), torch.zeros(rows, dtype=torch.long)
     place = REPLY_TOKENS // 2
+    table, places = AttentionRows.of(shared, spans, prompts, tail), np.full(rows, place)
     both = torch.randn(2, rows, HEADS, PROMPT_TOKENS + place + 1, HEAD_WIDTH).unbind()
 
     def ours() -> object:
-        return kernels.attend(query, shared, spans, prompts, (key, value), tail, place)
+        return kernels.attend(query, table, (key, value), places)
 
     def torch_sdpa() -> object:
         return F.scaled_dot_product_attention(query, *both)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 from test_engine import CONFIGS, V, full_forward, sequences
 
 from dialogue_generation_models.errors import OptionError
-from dialogue_generation_models.inference import attention, int8, native
+from dialogue_generation_models.inference import cache, int8, native
 from dialogue_generation_models.inference.attention import Shared, attend_shared
 from dialogue_generation_models.inference.engine import TorchEngine
 from dialogue_generation_models.inference.int8 import Int8Linear, pack_int8, quantize_rows
+from dialogue_generation_models.inference.native import AttentionRows
 from dialogue_generation_models.inference.precision import pick_precision
 from dialogue_generation_models.models import build_model
 
@@ -32,7 +34,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways to compute; the kernels are hidden for the first."""
     if request.param == "torch":
         monkeypatch.setattr(int8, "find_kernels", lambda: None)
-        monkeypatch.setattr(attention, "find_kernels", lambda: None)
+        monkeypatch.setattr(cache, "find_kernels", lambda: None)
     return str(request.param)
 
 
@@ -141,10 +143,12 @@ def test_shared_attention_is_attention_over_both_parts(
     expected = F.scaled_dot_product_attention(
         query, all_keys, all_values, attn_mask=seen[:, None, None]
     )
-    for use_kernels in {False, KERNELS is not None}:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(attention, "find_kernels", lambda on=use_kernels: KERNELS if on else None)
-            found = attend_shared(query, (keys, values), shared, new, tail, place)
+    found = attend_shared(query, (keys, values), shared, new, tail, place)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    if KERNELS is not None:
+        table = AttentionRows.of((keys, values), shared.spans, prompts, tail)
+        places = np.full(len(rows), place) if new else None
+        found = KERNELS.attend(query, table, new, places)
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     if place >= 0:
         assert torch.equal(tail_keys[:, :, place], key[:, :, 0])

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from dialogue_generation_models.inference import native
 from dialogue_generation_models.inference.int8 import quantize_rows
-from dialogue_generation_models.inference.native import Kernels, PackedWeight, pack
+from dialogue_generation_models.inference.native import AttentionRows, Kernels, PackedWeight, pack
 
 ROWS = [1, 2, 3, 12, 13, 17, 300]
 SIZES = [(1, 1), (17, 33), (768, 100), (100, 768)]  # inputs, outputs
@@ -117,7 +118,8 @@ def test_attention(kernels: Kernels, width: int, place: int) -> None:
     for part, column in zip(wanted, (key, value), strict=True):
         part[:, :, place] = column[:, :, 0]
     spans, prompts = torch.tensor(SPANS).t().contiguous(), torch.tensor(PROMPTS)
-    found = kernels.attend(query, (keys, values), spans, prompts, (key, value), tail, place)
+    rows = AttentionRows.of((keys, values), spans, prompts, tail)
+    found = kernels.attend(query, rows, (key, value), np.full(11, place))
     assert all(map(torch.equal, tail, wanted))
     for row, prompt in enumerate(PROMPTS):
         first, last = SPANS[prompt]
@@ -137,7 +139,8 @@ def test_attention_to_prompts_alone(kernels: Kernels) -> None:
         random(11, 3, 1, 64),
     )
     spans = torch.tensor(SPANS).t().contiguous()
-    found = kernels.attend(query, (keys, values), spans, torch.tensor(PROMPTS), None, None, 0)
+    rows = AttentionRows.of((keys, values), spans, torch.tensor(PROMPTS))
+    found = kernels.attend(query, rows)
     for row, prompt in enumerate(PROMPTS):
         first, last = SPANS[prompt]
         seen = keys[prompt, :, first:last], values[prompt, :, first:last]
@@ -145,9 +148,10 @@ def test_attention_to_prompts_alone(kernels: Kernels) -> None:
             found[row], attend_alone(query[row], *seen), rtol=1e-5, atol=1e-5
         )
         # Neither the other rows nor the padding change a bit.
-        alone = tuple(part.contiguous()[None] for part in seen)
+        own_keys, own_values = (part.contiguous()[None] for part in seen)
         span = torch.tensor([[0], [last - first]])
-        again = kernels.attend(query[[row]], alone, span, torch.tensor([0]), None, None, 0)
+        alone = AttentionRows.of((own_keys, own_values), span, torch.tensor([0]))
+        again = kernels.attend(query[[row]], alone)
         assert torch.equal(again[0], found[row])
 
 

@@ -1,18 +1,18 @@
-"""Attention of one new token a row over keys that several rows share, and over each row's own.
+"""Attention of one new token a row over keys that several rows share, and over each row's own, in torch.
 
 Rows of one prompt are gathered, so that its keys are read once for all of them. The softmax runs over both
-parts together, so the result is that of ordinary attention over the prompt and the reply.
+parts together, so the result is that of ordinary attention over the prompt and the reply. The kernels do the
+same (`native`).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
-
-from .native import find_kernels
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,24 @@ class Shared:
     """Whether no column is padding."""
     spans: Tensor
     """int64 [2, P]: each prompt's first token's column, and the one after its last's."""
-    slots: Tensor = field(init=False)
-    """[R], each row's place in a rectangle of P times `width` rows."""
-    width: int = field(init=False)
-    """The most rows that one prompt has."""
 
-    def __post_init__(self) -> None:
-        counts = torch.bincount(self.prompts, minlength=len(self.mask))
+    @cached_property
+    def width(self) -> int:
+        """The most rows that one prompt has."""
+        return int(self._counts.max()) if len(self._counts) else 0
+
+    @cached_property
+    def slots(self) -> Tensor:
+        """Each row's place in a rectangle of P times `width` rows, [R]."""
         order = self.prompts.argsort(stable=True)
-        starts = counts.cumsum(0) - counts  # [P]
+        starts = self._counts.cumsum(0) - self._counts  # [P]
         within = torch.empty_like(order)
         within[order] = torch.arange(len(order), device=order.device) - starts[self.prompts[order]]
-        width = int(counts.max()) if len(counts) else 0
-        object.__setattr__(self, "width", width)
-        object.__setattr__(self, "slots", self.prompts * width + within)
+        return self.prompts * self.width + within
+
+    @cached_property
+    def _counts(self) -> Tensor:
+        return torch.bincount(self.prompts, minlength=len(self.mask))
 
     @classmethod
     def of(cls, mask: Tensor) -> Shared:
@@ -76,20 +80,15 @@ def attend_shared(
 
     Args:
         query: [R, H, 1, D].
-        keys_and_values: of the prompts, each [P, H, S, D], contiguous.
+        keys_and_values: of the prompts, each [P, H, S, D].
         shared: which rows look at which prompt.
         new: key and value of the new tokens, each [R, H, 1, D], written to the tail.
-        tail: keys and values of the replies, each [R, H, T, D], contiguous.
+        tail: keys and values of the replies, each [R, H, T, D].
         place: the column of the tail that the new ones go to; those before it are seen too.
 
     Returns:
         [R, H, 1, D].
     """
-    kernels = find_kernels()
-    if kernels is not None and kernels.can_attend(query):
-        return kernels.attend(
-            query, keys_and_values, shared.spans, shared.prompts, new, tail, place
-        )
     keys, values = keys_and_values
     query = query * (1 / math.sqrt(query.shape[3]))
     gathered = _gather(query[:, :, 0], shared)  # [P, H, N, D]

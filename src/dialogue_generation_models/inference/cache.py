@@ -4,17 +4,22 @@
   reply: it looks at its prompt's keys and values, which are shared, and at its own tail, which is short.
 - So `reorder` moves tails only. A prompt that no row needs any more stays until the session ends.
 - A step brings one token a row.
+- Several caches may take a step together (`JoinedCache`): the model multiplies all rows at once, each row looks
+  at what its own cache keeps, and nothing is copied when a cache joins or leaves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..models.cache import Cache
 from .attention import Shared, attend_shared
+from .native import AttentionRows, find_kernels
 
 
 class SharedCache(Cache):
@@ -33,6 +38,17 @@ class SharedCache(Cache):
         self._shared = Shared.empty()
         self._memory = Shared.empty()
         self._tails: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # each [R, H, reply_tokens, D]
+        self._tables: dict[nn.Module, AttentionRows] = {}
+
+    @property
+    def rows(self) -> int:
+        """Rows of the next step."""
+        return len(self._positions)
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """The column of each row's tail that holds the newest token, [R]."""
+        return np.full(self.rows, self._steps - 1)
 
     def advance(self, segment_ids: Tensor) -> tuple[Tensor, Tensor | None]:
         """Note the new tokens, [B, T]; see `Cache.advance`. From the second call on T must be 1."""
@@ -54,11 +70,10 @@ class SharedCache(Cache):
         """Look at the prompt and the tail, each [R, H, 1, D]; the prompt itself is read as in `Cache`."""
         if self._steps == 0:
             return super().attend(owner, query, key, value, mask)
-        if owner not in self._tails:
-            rows, heads, _, width = key.shape
-            shape = (rows, heads, self._reply_tokens, width)
-            self._tails[owner] = (key.new_empty(shape), value.new_empty(shape))
-        prompt, tail = self._growing[owner], self._tails[owner]
+        kernels = find_kernels()
+        if kernels is not None and kernels.can_attend(query):
+            return kernels.attend(query, self.growing_rows(owner), (key, value), self.places)
+        prompt, tail = self._growing[owner], self._tail(owner)
         return attend_shared(query, prompt, self._shared, (key, value), tail, self._steps - 1)
 
     def attend_fixed(
@@ -74,13 +89,40 @@ class SharedCache(Cache):
             keys, values = make()
             kept = keys.contiguous(), values.contiguous()
             return super().attend_fixed(owner, query, lambda: kept, mask)
+        kernels = find_kernels()
+        if kernels is not None and kernels.can_attend(query):
+            return kernels.attend(query, self.fixed_rows(owner))
         return attend_shared(query, self._fixed[owner], self._memory)
+
+    def growing_rows(self, owner: nn.Module) -> AttentionRows:
+        """Say where a layer's keys and values of prompts and replies lie, for the kernels."""
+        if owner not in self._tables:
+            spans, prompts = self._shared.spans, self._shared.prompts
+            tail = self._tail(owner)
+            self._tables[owner] = AttentionRows.of(self._growing[owner], spans, prompts, tail)
+        return self._tables[owner]
+
+    def fixed_rows(self, owner: nn.Module) -> AttentionRows:
+        """Say where a layer's keys and values of the encoder's output lie, for the kernels."""
+        if owner not in self._tables:
+            spans, prompts = self._memory.spans, self._memory.prompts
+            self._tables[owner] = AttentionRows.of(self._fixed[owner], spans, prompts)
+        return self._tables[owner]
+
+    def _tail(self, owner: nn.Module) -> tuple[Tensor, Tensor]:
+        """Keys and values of the replies, each [R, H, reply_tokens, D]."""
+        if owner not in self._tails:
+            keys = self._growing[owner][0]
+            shape = (self.rows, keys.shape[1], self._reply_tokens, keys.shape[3])
+            self._tails[owner] = (keys.new_empty(shape), keys.new_empty(shape))
+        return self._tails[owner]
 
     def reorder(self, rows: Tensor) -> None:
         """Make row i what row `rows[i]` was; rows may be repeated or left out."""
         self._positions = self._positions.index_select(0, rows)
         self._shared = self._shared.reorder(rows)
         self._memory = self._memory.reorder(rows)
+        self._tables.clear()
         for owner, tail in self._tails.items():
             self._tails[owner] = (self._move(tail[0], rows), self._move(tail[1], rows))
         for owner, columns in self._windows.items():
@@ -90,3 +132,64 @@ class SharedCache(Cache):
         moved = tail.new_empty(len(rows), *tail.shape[1:])
         torch.index_select(tail[:, :, : self._steps], 0, rows, out=moved[:, :, : self._steps])
         return moved
+
+
+class JoinedCache(Cache):
+    """Caches whose rows take one step together: those of the first, then those of the second, and so on.
+
+    It lives for one forward pass and keeps nothing itself.
+
+    Args:
+        parts: caches that have read their prompts.
+    """
+
+    def __init__(self, parts: Sequence[SharedCache]) -> None:
+        super().__init__(0)
+        self._parts = parts
+        self._counts = [part.rows for part in parts]
+        self._places: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+
+    def advance(self, segment_ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Note one new token a row, [R, 1]; see `Cache.advance`."""
+        pieces = zip(self._parts, self._split(segment_ids), strict=True)
+        positions = torch.cat([part.advance(piece)[0] for part, piece in pieces])
+        self._places = np.concatenate([part.places for part in self._parts])
+        return positions, None
+
+    def attend(
+        self, owner: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """Let each row look at its prompt and its tail; each [R, H, 1, D]."""
+        kernels = find_kernels()
+        if kernels is not None and kernels.can_attend(query):
+            rows = AttentionRows.join([part.growing_rows(owner) for part in self._parts])
+            return kernels.attend(query, rows, (key, value), self._places)
+        pieces = zip(self._parts, *map(self._split, (query, key, value)), strict=True)
+        return torch.cat([part.attend(owner, q, k, v, None) for part, q, k, v in pieces])
+
+    def attend_fixed(
+        self,
+        owner: nn.Module,
+        query: Tensor,
+        make: Callable[[], tuple[Tensor, Tensor]],
+        mask: Tensor,
+    ) -> Tensor:
+        """Let each row look at its prompt's encoder output; see `Cache.attend_fixed`."""
+        kernels = find_kernels()
+        if kernels is not None and kernels.can_attend(query):
+            rows = AttentionRows.join([part.fixed_rows(owner) for part in self._parts])
+            return kernels.attend(query, rows)
+        pieces = zip(self._parts, self._split(query), strict=True)
+        return torch.cat([part.attend_fixed(owner, piece, make, mask) for part, piece in pieces])
+
+    def window(self, owner: nn.Module, x: Tensor, width: int) -> Tensor:
+        """Put the columns that each row has seen in front of the new ones; see `Cache.window`."""
+        pieces = zip(self._parts, self._split(x), strict=True)
+        return torch.cat([part.window(owner, piece, width) for part, piece in pieces])
+
+    def reorder(self, rows: Tensor) -> None:
+        """Raise ValueError: rows move within their own caches."""
+        raise ValueError("reorder the caches that were joined, one by one")
+
+    def _split(self, x: Tensor) -> tuple[Tensor, ...]:
+        return x.split_with_sizes(self._counts)

@@ -1,6 +1,6 @@
 """The engine: prompts in, next-token logits out, one step at a time.
 
-Decoding knows only the two protocols below. `TorchEngine` is the reference implementation for all
+Decoding knows only the protocols below. `TorchEngine` is the reference implementation for all
 architectures; tests and other back ends bring their own.
 """
 
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from ..models.cache import Cache
 from ..models.gpt import GPT
-from .cache import SharedCache
+from .cache import JoinedCache, SharedCache
 
 if TYPE_CHECKING:
     from ..models import EncoderDecoder, Model
@@ -44,6 +45,19 @@ class Engine(Protocol):
         ...
 
 
+class JoiningEngine(Engine, Protocol):
+    """An engine whose sessions may take their steps together, each as if it were alone."""
+
+    def step_together(self, sessions: Sequence[Session], ids: Tensor) -> Tensor:
+        """Append one token to each row of several sessions: [B] → what may follow, [B, V].
+
+        Args:
+            sessions: of this engine; the same ones need not come each time.
+            ids: for the rows of the first session, then for those of the second, and so on.
+        """
+        ...
+
+
 class TorchEngine:
     """Runs any of the package's models with torch, on the model's own device and precision."""
 
@@ -67,7 +81,33 @@ class TorchEngine:
         is_last = torch.zeros_like(mask)
         is_last[:, -1] = True
         logits = model(ids, segment_ids=mask.long(), logits_at=is_last, cache=cache)
-        return _DecoderSession(model, cache), logits
+        return _TorchSession(self, cache), logits
+
+    @torch.inference_mode()
+    def step_together(self, sessions: Sequence[Session], ids: Tensor) -> Tensor:
+        """Append one token to each row of several sessions; see `JoiningEngine.step_together`.
+
+        Raises:
+            ValueError: a session is another engine's, or there is not one token a row.
+        """
+        caches = [
+            session.cache
+            for session in sessions
+            if isinstance(session, _TorchSession) and session.engine is self
+        ]
+        if len(caches) < len(sessions) or sum(cache.rows for cache in caches) != len(ids):
+            raise ValueError("sessions of this engine and one token for each of their rows")
+        return self._step(ids, caches[0] if len(caches) == 1 else JoinedCache(caches))
+
+    def _step(self, ids: Tensor, cache: Cache) -> Tensor:
+        ids = ids[:, None]
+        if isinstance(self.model, GPT):
+            logits: Tensor = self.model(ids, cache=cache)  # [B, 1, V]
+        else:
+            # The cache knows which of the contexts' columns are padding.
+            mask = torch.ones_like(ids, dtype=torch.bool)
+            logits = self.model.decode(ids, None, mask, cache=cache)
+        return logits[:, 0]
 
     def _prefill_encoder_decoder(
         self, model: EncoderDecoder, prompts: Sequence[Sequence[int]], max_tokens: int
@@ -77,7 +117,7 @@ class TorchEngine:
         cache = SharedCache(1, max_tokens)
         bos = ids.new_full((len(prompts), 1), model.config.bos_id)
         logits = model.decode(bos, memory, mask, cache=cache)  # [B, 1, V]
-        return _EncoderDecoderSession(model, cache, mask), logits[:, 0]
+        return _TorchSession(self, cache), logits[:, 0]
 
     def _pad(self, prompts: Sequence[Sequence[int]], *, on_left: bool) -> tuple[Tensor, Tensor]:
         """Rectangle of ids and its mask (True = token), each [B, T]."""
@@ -91,33 +131,14 @@ class TorchEngine:
         return ids.to(self.device), mask.to(self.device)
 
 
-class _DecoderSession:
-    def __init__(self, model: GPT, cache: SharedCache) -> None:
-        self._model = model
-        self._cache = cache
+class _TorchSession:
+    def __init__(self, engine: TorchEngine, cache: SharedCache) -> None:
+        self.engine = engine
+        self.cache = cache
 
-    @torch.inference_mode()
     def step(self, ids: Tensor) -> Tensor:
-        logits: Tensor = self._model(ids[:, None], cache=self._cache)  # [B, 1, V]
-        return logits[:, 0]
+        return self.engine.step_together([self], ids)
 
     @torch.inference_mode()
     def reorder(self, rows: Tensor) -> None:
-        self._cache.reorder(rows)
-
-
-class _EncoderDecoderSession:
-    def __init__(self, model: EncoderDecoder, cache: SharedCache, memory_mask: Tensor) -> None:
-        self._model = model
-        self._cache = cache
-        self._memory_mask = memory_mask  # [B, S]
-
-    @torch.inference_mode()
-    def step(self, ids: Tensor) -> Tensor:
-        logits = self._model.decode(ids[:, None], None, self._memory_mask, cache=self._cache)
-        return logits[:, 0]
-
-    @torch.inference_mode()
-    def reorder(self, rows: Tensor) -> None:
-        self._cache.reorder(rows)
-        self._memory_mask = self._memory_mask.index_select(0, rows)
+        self.cache.reorder(rows)

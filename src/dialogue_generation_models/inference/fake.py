@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -26,12 +27,23 @@ class FakeEngine:
         """Rows of each prefill."""
         self.steps: list[int] = []
         """Rows of each step."""
+        self.sessions: WeakSet[_FakeSession] = WeakSet()
+        """Those that somebody still holds."""
 
     def prefill(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> tuple[Session, Tensor]:
         """Start a session; see `Engine.prefill`."""
         self.prefills.append(len(prompts))
         session = _FakeSession(self, [tuple(prompt) for prompt in prompts], max_tokens)
+        self.sessions.add(session)
         return session, session.logits()
+
+    def step_together(self, sessions: Sequence[Session], ids: Tensor) -> Tensor:
+        """Append one token to each row of several sessions; see `JoiningEngine.step_together`."""
+        own = [session for session in sessions if isinstance(session, _FakeSession)]
+        self.steps.append(len(ids))
+        pieces = ids.split_with_sizes([session.rows for session in own])
+        logits = [session.push(piece) for session, piece in zip(own, pieces, strict=True)]
+        return torch.cat(logits)
 
 
 class _FakeSession:
@@ -43,11 +55,17 @@ class _FakeSession:
     def logits(self) -> Tensor:
         return torch.tensor([self._engine.next_logits(row) for row in self._rows])
 
+    @property
+    def rows(self) -> int:
+        return len(self._rows)
+
     def step(self, ids: Tensor) -> Tensor:
+        return self._engine.step_together([self], ids)
+
+    def push(self, ids: Tensor) -> Tensor:
         if not self._steps_left:
             raise RuntimeError("more steps than prefill was told")
         self._steps_left -= 1
-        self._engine.steps.append(len(ids))
         self._rows = [(*row, token) for row, token in zip(self._rows, ids.tolist(), strict=True)]
         return self.logits()
 

@@ -1,4 +1,5 @@
-/* Kernels for decoding on x86-64 processors with AVX-512 VNNI; `__init__.py` builds, loads and checks them.
+/* Kernels for decoding on x86-64 processors with AVX-512 VNNI; `__init__.py` builds and loads them, `kernels.py` checks
+ * what they are given.
  *
  * - A row's result depends on that row alone, bit for bit: not on how many rows there are, nor on the threads.
  * - Weights are stored as u8 = w + 128 in panels of 32 outputs: for every 4 inputs, the 4 bytes of each output,
@@ -237,27 +238,33 @@ INLINE void mix(float *out, const float *weights, const float *values, int64_t n
     }
 }
 
-/* One new token a row, `stride` numbers apart, looks at its prompt's keys, [p, h, s, d] from `first` to `last`, and at its own tail,
- * [r, h, capacity, d], to whose place `t` its key and value go first. Without a tail (t < 0) only at the prompt. */
+/* Where the keys and values of one row lie: [h, columns, d] of its prompt from its first token on, of which it sees
+ * `seen`, and [h, capacity, d] of its own tail, NULL if it has none. `AttentionRows` lays this out too. */
+typedef struct {
+    const float *keys, *values;
+    int64_t columns, seen;
+    float *tail_keys, *tail_values;
+    int64_t capacity;
+} Row;
+
+/* One new token a row, `stride` numbers apart, looks at its prompt's keys and at its own tail, to whose place its key and
+ * value go first; without places (NULL) only at the prompt. No row has more than `most` keys. */
 TARGET void dgm_attend(const float *query, const float *key, const float *value, int64_t stride, int64_t rows,
-                       int64_t heads, int width,
-                       const float *keys, const float *values, int64_t columns, const int64_t *prompts,
-                       const int64_t *first, const int64_t *last, float *tail_keys, float *tail_values,
-                       int64_t capacity, int64_t t, float scale, float *out) {
+                       int64_t heads, int width, const Row *table, const int64_t *places, int64_t most, float scale,
+                       float *out) {
     /* Rows of one prompt are neighbours as a rule, so its keys stay in the cache while one head is done for all. */
 #pragma omp parallel
     {
-        float *scores = malloc(sizeof(float) * (size_t)(columns + capacity + 2 * LANES));
+        float *scores = malloc(sizeof(float) * (size_t)(most + 2 * LANES));
         float scaled[MAX_WIDTH];
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < heads * rows; i++) {
-            const int64_t h = i / rows, r = i % rows, p = prompts[r];
-            const int64_t at = r * stride + h * width, to = (r * heads + h) * width;
-            const int64_t begin = first[p], seen = last[p] - begin;
-            const float *k = keys + ((p * heads + h) * columns + begin) * width;
-            const float *v = values + ((p * heads + h) * columns + begin) * width;
-            float *own_keys = tail_keys + to * capacity;
-            float *own_values = tail_values + to * capacity;
+            const int64_t h = i / rows, r = i % rows, t = places ? places[r] : -1;
+            const Row row = table[r];
+            const int64_t at = r * stride + h * width, to = (r * heads + h) * width, seen = row.seen;
+            const float *k = row.keys + h * row.columns * width, *v = row.values + h * row.columns * width;
+            float *own_keys = row.tail_keys + h * row.capacity * width;
+            float *own_values = row.tail_values + h * row.capacity * width;
             for (int d = 0; d < width; d++) scaled[d] = query[at + d] * scale;
             fit(scaled, k, seen, width, scores);
             if (t >= 0) {
