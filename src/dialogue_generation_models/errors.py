@@ -64,6 +64,10 @@ class InputTextError(DialogueModelError):
     """A text that was to be answered is empty, too long or not valid Unicode."""
 
 
+class BusyError(DialogueModelError):
+    """More requests wait than may; the same one may be taken later."""
+
+
 class DataError(DialogueModelError):
     """A data file is missing, malformed or empty."""
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from .rules import Rules
-from .search import Candidate, FinishReason, pad_history
+from .search import Candidate, Choice, FinishReason, pad_history
 
 
 @dataclass(frozen=True)
@@ -126,16 +126,16 @@ class BeamSearch:
         diversity_penalty: float = 0.0,
     ) -> None:
         self.beams = list(beams)
-        self._rows = torch.tensor([beam.prompt for beam in beams])  # of the engine's batch
+        self._rows = [beam.prompt for beam in beams]  # of the engine's batch
         self._history = pad_history(before)  # [B, W], a row for each live hypothesis
         self._rules = rules
         self._eos_id = eos_id
         self._diversity_penalty = diversity_penalty
         self._length = 0
 
-    def choose(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def choose(self, logits: Tensor) -> Choice:
         """Move every beam one token on; see `Search.choose`."""
-        rows = self._rows.to(logits.device)
+        rows = torch.tensor(self._rows, device=logits.device)
         history = self._history.to(logits.device)
         logp = logits.log_softmax(dim=1).index_select(0, rows)  # [B, V]
         scores = self._rules(logp, history, self._length)
@@ -159,8 +159,9 @@ class BeamSearch:
         keep = torch.tensor(places, dtype=torch.long, device=logits.device)
         next_ids = torch.tensor(tokens, dtype=torch.long, device=logits.device)
         self._history = torch.cat([history[keep], next_ids[:, None]], dim=1)
-        self._rows = torch.arange(len(places))
-        return rows[keep], next_ids
+        chosen_rows = [self._rows[place] for place in places]
+        self._rows = list(range(len(places)))
+        return chosen_rows, tokens
 
     def _best_moves(
         self, beam: Beam, scores: Tensor, logp: Tensor, costs: Counter[int]

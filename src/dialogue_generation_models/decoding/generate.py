@@ -47,7 +47,7 @@ def generate(
     if not prompts:
         return []
     limits = [reply_limit(config, prompt, options.max_tokens) for prompt in prompts]
-    search = _build_search(config, prompts, limits, options)
+    search = build_search(config, prompts, limits, options)
     for _ in run(engine, prompts, max(limits), search):
         pass
     return [
@@ -80,15 +80,31 @@ def stream(
         seen = len(draft.ids)
 
 
-def _build_search(
+def build_search(
     config: GPTConfig | EncoderDecoderConfig,
     prompts: Sequence[Sequence[int]],
     limits: Sequence[int],
     options: DecodingConfig,
 ) -> IndependentSearch | BeamSearch:
+    """Make the search that the options ask for; its first batch has a row for each prompt.
+
+    Raises:
+        OptionError: an option does not fit the model.
+    """
     if options.strategy in ("beam", "diverse_beam"):
         return _beam_search(config, prompts, limits, options)
     return _independent_search(config, prompts, limits, options)
+
+
+def count_rows(options: DecodingConfig) -> int:
+    """Return the most rows of a batch that the replies to one prompt are searched with."""
+    return {
+        "greedy": 1,
+        "sample": options.num_return,
+        "sample_and_rank": options.num_samples,
+        "beam": options.num_beams,
+        "diverse_beam": options.num_beams,
+    }[options.strategy]
 
 
 def _independent_search(
@@ -97,11 +113,10 @@ def _independent_search(
     limits: Sequence[int],
     options: DecodingConfig,
 ) -> IndependentSearch:
-    samples = {"greedy": 1, "sample": options.num_return, "sample_and_rank": options.num_samples}
     drafts = [
         Draft(number, limit, int(key))
         for number, (prompt, limit) in enumerate(zip(prompts, limits, strict=True))
-        for key in row_keys(options.seed, prompt, samples[options.strategy])
+        for key in row_keys(options.seed, prompt, count_rows(options))
     ]
     before = [_repeatable(config, prompts[draft.prompt], options) for draft in drafts]
     rules, pick = build_rules(options, config), build_pick(options)

@@ -5,11 +5,13 @@ This is the one place that reads the options on logits; the searches see only th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,10 +21,12 @@ from ..errors import InputTextError, OptionError
 from . import logits as on_logits
 from .sampling import BEST, draw, draw_from_best, uniforms
 
-Rules: TypeAlias = Callable[[Tensor, Tensor, int], Tensor]
-"""(scores [B, V], history [B, W], tokens so far) → scores [B, V] with at least one token left."""
-Pick: TypeAlias = Callable[[Tensor, NDArray[np.uint64], int], Tensor]
-"""(scores [B, V], the rows' keys [B], tokens so far) → the tokens picked, [B]."""
+Lengths: TypeAlias = int | NDArray[np.int64]
+"""Tokens that the replies have so far: of all rows alike, or of each, [B]."""
+Rules: TypeAlias = Callable[[Tensor, Tensor, Lengths], Tensor]
+"""(scores [B, V], history [B, W], lengths) → scores [B, V] with at least one token left."""
+Pick: TypeAlias = Callable[[Tensor, NDArray[np.uint64], Lengths], Tensor]
+"""(scores [B, V], the rows' keys [B], lengths) → the tokens picked, [B]."""
 
 
 def build_rules(options: DecodingConfig, config: GPTConfig | EncoderDecoderConfig) -> Rules:
@@ -44,20 +48,28 @@ def build_rules(options: DecodingConfig, config: GPTConfig | EncoderDecoderConfi
     if options.no_repeat_ngram:
         size = options.no_repeat_ngram
         rules.append(lambda x, history, _: on_logits.ban_repeated_ngrams_(x, history, size))
-    too_early = sorted({*banned, config.eos_id})
-    rules.append(
-        lambda x, _, length: on_logits.ban_tokens_(
-            x, too_early if length < options.min_tokens else banned
-        )
-    )
+    rules.append(lambda x, _history, _lengths: on_logits.ban_tokens_(x, banned))
+    if options.min_tokens:
+        least = options.min_tokens
+        rules.append(lambda x, _, lengths: _ban_early_end_(x, lengths, least, config.eos_id))
 
-    def apply(scores: Tensor, history: Tensor, length: int) -> Tensor:
+    def apply(scores: Tensor, history: Tensor, lengths: Lengths) -> Tensor:
         ruled = scores.clone()
         for rule in rules:
-            ruled = rule(ruled, history, length)
+            ruled = rule(ruled, history, lengths)
         return on_logits.allow_end_(ruled, scores, config.eos_id)
 
     return apply
+
+
+def _ban_early_end_(scores: Tensor, lengths: Lengths, least: int, eos_id: int) -> Tensor:
+    """Rule out the end in rows that have fewer than `least` tokens."""
+    early = np.broadcast_to(np.asarray(lengths) < least, len(scores))
+    if early.all():
+        scores[:, eos_id] = -math.inf
+    elif early.any():
+        scores[torch.from_numpy(early).to(scores.device), eos_id] = -math.inf
+    return scores
 
 
 def build_pick(options: DecodingConfig) -> Pick:
@@ -66,7 +78,7 @@ def build_pick(options: DecodingConfig) -> Pick:
     Greedy, and a temperature of 0, take the likeliest token.
     """
     if options.strategy == "greedy" or options.temperature == 0.0:
-        return lambda scores, keys, length: scores.argmax(dim=1)
+        return lambda scores, keys, lengths: scores.argmax(dim=1)
     filters: list[Callable[[Tensor], Tensor]] = []
     if options.top_k:
         filters.append(partial(on_logits.keep_top_k, k=options.top_k))
@@ -83,15 +95,15 @@ def build_pick(options: DecodingConfig) -> Pick:
         return draw(scores, numbers)
 
     if options.typical_p < 1.0 or options.top_k >= BEST:
-        return lambda scores, keys, length: draw_from_all(
-            _tempered(scores, options), uniforms(keys, length)
+        return lambda scores, keys, lengths: draw_from_all(
+            _tempered(scores, options), uniforms(keys, lengths)
         )
     draw_early = partial(
         draw_from_best, top_k=options.top_k, top_p=options.top_p, min_p=options.min_p
     )
 
-    def pick(scores: Tensor, keys: NDArray[np.uint64], length: int) -> Tensor:
-        numbers = uniforms(keys, length).to(scores.device)
+    def pick(scores: Tensor, keys: NDArray[np.uint64], lengths: Lengths) -> Tensor:
+        numbers = uniforms(keys, lengths).to(scores.device)
         scores = _tempered(scores, options)
         tokens, is_known = draw_early(scores, numbers)
         if not is_known.all():

@@ -35,10 +35,10 @@ def row_keys(seed: int | None, prompt: Sequence[int], samples: int) -> NDArray[n
     return _scramble(np.full(samples, first, dtype=np.uint64) + numbers * _SAMPLE_STRIDE)
 
 
-def uniforms(keys: NDArray[np.uint64], step: int) -> Tensor:
-    """Draw one number in [0, 1) for each key at this step, float64 [B]."""
-    steps = np.full_like(keys, step)
-    bits = _scramble(keys + steps * _STEP_STRIDE) >> np.uint64(11)
+def uniforms(keys: NDArray[np.uint64], steps: int | NDArray[np.int64]) -> Tensor:
+    """Draw one number in [0, 1) for each key, [B], at this step or each at its own: float64 [B]."""
+    at = np.broadcast_to(np.asarray(steps, dtype=np.uint64), keys.shape)
+    bits = _scramble(keys + at * _STEP_STRIDE) >> np.uint64(11)
     return torch.from_numpy(bits.astype(np.float64) * 2.0**-53)
 
 

@@ -100,7 +100,7 @@ class TorchEngine:
         return self._step(ids, caches[0] if len(caches) == 1 else JoinedCache(caches))
 
     def _step(self, ids: Tensor, cache: Cache) -> Tensor:
-        ids = ids[:, None]
+        ids = ids.to(self.device)[:, None]
         if isinstance(self.model, GPT):
             logits: Tensor = self.model(ids, cache=cache)  # [B, 1, V]
         else:
@@ -141,4 +141,4 @@ class _TorchSession:
 
     @torch.inference_mode()
     def reorder(self, rows: Tensor) -> None:
-        self.cache.reorder(rows)
+        self.cache.reorder(rows.to(self.engine.device))
