@@ -1,11 +1,15 @@
 """Recall, false hits and speed of the scrub, beside ko-pii and maskingtape on the same list.
 
     python benchmarks/scrub.py --out benchmarks/results/scrub.json
+    python benchmarks/scrub.py --talk DATA/ko/dialogue/songys_chatbot.jsonl.zst ...
 
 The list is `tests/privacy/cases.tsv` and `harmless.tsv`: every second line is for development, the other
 half is held out, and nobody looks at its failures. A case counts as found only when every letter and digit
 of its sensitive parts is covered, under whatever kind; "touched" is any overlap at all. The libraries read the
 messages of a case joined by line breaks. A false hit is a harmless message with any finding.
+
+`--talk` prints what is found in about 1,500 messages of each of some public corpora, for a person to judge: the
+list's harmless messages are look-alikes, and say little of everyday talk.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dialogue_generation_models.data.chats import Chat, Message
+from dialogue_generation_models.data.importers.jsonl import read_dialogues
 from dialogue_generation_models.data.privacy.detect import find_personal_data
 from dialogue_generation_models.data.privacy.finding import merge_findings
 from dialogue_generation_models.data.privacy.names import NameModels, find_names
@@ -58,7 +63,12 @@ def main() -> None:
         "--misses", action="store_true", help="show what was missed of the development half"
     )
     parser.add_argument("--out", type=Path, help="write the results here as JSON")
+    parser.add_argument("--talk", type=Path, nargs="+", help="public corpora of dialogue lines")
     arguments = parser.parse_args()
+    if arguments.talk:
+        for path in arguments.talk:
+            show_talk(path)
+        return
     cases, harmless = read_cases(), read_harmless()
     if arguments.misses:
         show_misses(cases + harmless)
@@ -240,6 +250,23 @@ def show_misses(cases: Sequence[Case]) -> None:
             if spans if case.kind == "harmless" else not is_covered(case, spans):
                 wanted = [text[start:end] for start, end in case.parts]
                 print(f"{case.kind}\t{text!r}\twanted {wanted}\tgot {got}")
+
+
+def show_talk(path: Path, most: int = 1500) -> None:
+    """Print every finding in a random part of a corpus, with the letters around it."""
+    find = names_finder(NameModels.load())
+    dialogues = [[turn.text for turn in dialogue.turns] for dialogue in read_dialogues(path)]
+    random.Random(11).shuffle(dialogues)
+    messages, lines = 0, []
+    for texts in dialogues:
+        if messages >= most:
+            break
+        messages += len(texts)
+        text = "\n".join(texts)
+        for start, end in find(Case("", texts, [], [], "")):
+            parts = (text[max(0, start - 14) : start], text[start:end], text[end : end + 10])
+            lines.append("  {}[{}]{}".format(*(part.replace("\n", "/") for part in parts)))
+    print(f"{path.name}: {len(lines)} findings in {messages} messages", *lines, sep="\n")
 
 
 def table(result: dict[str, Any]) -> str:
