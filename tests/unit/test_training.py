@@ -29,6 +29,7 @@ from dialogue_generation_models.data.dataset import (
 from dialogue_generation_models.errors import ConfigError, DataError, TrainingError
 from dialogue_generation_models.models import build_model
 from dialogue_generation_models.training.checkpointing import (
+    Checkpoints,
     Progress,
     load_checkpoint,
     save_checkpoint,
@@ -37,6 +38,7 @@ from dialogue_generation_models.training.export import export
 from dialogue_generation_models.training.interruption import only_trainer, stop_after_step
 from dialogue_generation_models.training.loop import Stage, StepReport, summed_loss, train
 from dialogue_generation_models.training.optimizer import build_optimizers, learning_rate
+from dialogue_generation_models.training.processes import OneProcess
 from dialogue_generation_models.training.run import run
 
 GPT = {
@@ -135,8 +137,7 @@ def run_loop(
         [Stage(stage, batches) for stage in recipe.stages],
         [batches.batch(0)],
         recipe,
-        checkpoint=folder / "checkpoint.safetensors",
-        on_best=lambda progress: None,
+        checkpoints=Checkpoints(folder),
         view=view,
         is_stopping=is_stopping,
     )
@@ -173,8 +174,8 @@ def test_a_resumed_run_equals_a_straight_one_bit_for_bit(
     for name, weight in expected.state_dict().items():
         assert torch.equal(weight, result.state_dict()[name]), name
     assert straight.losses[-len(resumed.losses) :] == resumed.losses
-    files = [tmp_path / name / "checkpoint.safetensors" for name in ("straight", "stopped")]
-    one, two = ({**load_file(file)} for file in files)
+    files = [Checkpoints(tmp_path / name).newest() for name in ("straight", "stopped")]
+    one, two = (load_file(file) for file in files if file is not None)
     state = [name for name in one if name.startswith("optimizer/")]
     assert len(state) > len(expected.state_dict())
     assert all(torch.equal(one[name], two[name]) for name in state)
@@ -273,19 +274,17 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
     torch.manual_seed(0)
     model = build_model(recipe.model)
     batches = make_batches(recipe)
-    checkpoint = tmp_path / "checkpoint.safetensors"
     with pytest.raises(TrainingError, match="no longer finite at step 13"):
         train(
             model,
             [Stage(recipe.stages[0], batches)],
             [batches.batch(0)],
             recipe,
-            checkpoint=checkpoint,
-            on_best=lambda progress: None,
+            checkpoints=(checkpoints := Checkpoints(tmp_path)),
             view=Poison(),
         )
     restored = build_model(recipe.model)
-    progress = load_checkpoint(checkpoint, restored, build_optimizers(restored, recipe))
+    progress = checkpoints.load(restored, build_optimizers(restored, recipe))
     assert progress.total_steps == 10
     assert all(torch.isfinite(weight).all() for weight in restored.state_dict().values())
 
@@ -379,8 +378,8 @@ def test_a_run_ends_with_a_model_folder_and_its_card(
     folder = tmp_path / "run"
     with (tmp_path / "out").open("w") as out:
         console = Console(file=out)
-        run(recipe, folder, device="cpu", console=console)
-        again = run(recipe, folder, device="cpu", console=console)
+        run(recipe, folder, processes=OneProcess(), console=console)
+        again = run(recipe, folder, processes=OneProcess(), console=console)
     assert again.total_steps == 12
     path = export(recipe, folder, command="dgm train tiny.toml", track=lambda *_: lambda _: None)
     loaded = load_folder(path)
@@ -398,7 +397,7 @@ def test_a_run_of_a_few_steps_has_a_card_too(talk: Path, tmp_path: Path) -> None
     recipe = run_recipe(talk, GPT)
     recipe = recipe.replace(stages=[recipe.stages[0].replace(steps=3).model_dump()])
     with (tmp_path / "out").open("w") as out:
-        run(recipe, tmp_path / "run", device="cpu", console=Console(file=out))
+        run(recipe, tmp_path / "run", processes=OneProcess(), console=Console(file=out))
     with (tmp_path / "run" / "log.jsonl").open("a") as log:
         log.write('{"step": 4, "lo')  # a power cut
     path = export(recipe, tmp_path / "run", command="", track=lambda *_: lambda _: None)
@@ -414,7 +413,7 @@ def test_a_stage_without_text_is_named(talk: Path, tmp_path: Path) -> None:
     text = {**recipe.stages[0].model_dump(), "name": "text", "objective": "text"}
     recipe = recipe.replace(stages=[{**text, "sources": [source]}, recipe.stages[0].model_dump()])
     with (tmp_path / "out").open("w") as out, pytest.raises(DataError, match="'text' has no text"):
-        run(recipe, tmp_path / "run", device="cpu", console=Console(file=out))
+        run(recipe, tmp_path / "run", processes=OneProcess(), console=Console(file=out))
 
 
 def test_a_folder_of_another_recipe_is_refused(talk: Path, tmp_path: Path) -> None:
@@ -422,9 +421,14 @@ def test_a_folder_of_another_recipe_is_refused(talk: Path, tmp_path: Path) -> No
 
     recipe = run_recipe(talk, GPT)
     with (tmp_path / "out").open("w") as out:
-        run(recipe, tmp_path / "run", device="cpu", console=Console(file=out))
-        with pytest.raises(TrainingError, match="changed: seed"):
-            run(recipe.replace(seed=1), tmp_path / "run", device="cpu", console=Console(file=out))
+        run(recipe, tmp_path / "run", processes=OneProcess(), console=Console(file=out))
+        with pytest.raises(TrainingError, match=r"changed: seed\)"):
+            run(
+                recipe.replace(seed=1),
+                tmp_path / "run",
+                processes=OneProcess(),
+                console=Console(file=out),
+            )
 
 
 def test_data_that_changed_is_refused(talk: Path, tmp_path: Path) -> None:
@@ -432,11 +436,11 @@ def test_data_that_changed_is_refused(talk: Path, tmp_path: Path) -> None:
 
     recipe = run_recipe(talk, GPT)
     with (tmp_path / "out").open("w") as out:
-        run(recipe, tmp_path / "run", device="cpu", console=Console(file=out))
+        run(recipe, tmp_path / "run", processes=OneProcess(), console=Console(file=out))
         with (talk / "talk.jsonl").open("a", encoding="utf-8") as file:
             file.write("\n")
         with pytest.raises(TrainingError, match=r"changed since the run began \(talk\.jsonl\)"):
-            run(recipe, tmp_path / "run", device="cpu", console=Console(file=out))
+            run(recipe, tmp_path / "run", processes=OneProcess(), console=Console(file=out))
 
 
 def test_text_stages_show_nothing_that_is_held_out() -> None:
@@ -457,7 +461,7 @@ def test_missing_sources_are_named(tmp_path: Path) -> None:
 
     recipe = make_recipe(data_root=str(tmp_path))
     with pytest.raises(DataError, match=r"talk\.jsonl"):
-        run(recipe, tmp_path / "run", device="cpu", console=Console())
+        run(recipe, tmp_path / "run", processes=OneProcess(), console=Console())
     assert not (tmp_path / "run").exists()
 
 
@@ -469,8 +473,7 @@ def test_a_batch_without_labels_changes_nothing_but_the_decay(tmp_path: Path) ->
         [Stage(recipe.stages[0], PackedRows(samples, recipe.model, 4, seed=0))],
         [make_batches(recipe).batch(0)],
         recipe,
-        checkpoint=tmp_path / "checkpoint.safetensors",
-        on_best=lambda progress: None,
+        checkpoints=Checkpoints(tmp_path),
         view=(view := Recorder()),
     )
     assert view.losses == [0.0, 0.0]
@@ -494,7 +497,7 @@ def test_a_damaged_record_of_a_run_is_a_sentence(talk: Path, tmp_path: Path) -> 
 
     (tmp_path / "recipe.json").write_text("{")
     with pytest.raises(ConfigError, match="not valid JSON"):
-        run(run_recipe(talk, GPT), tmp_path, device="cpu", console=Console())
+        run(run_recipe(talk, GPT), tmp_path, processes=OneProcess(), console=Console())
 
 
 def test_text_stages_are_for_gpt_alone() -> None:

@@ -176,7 +176,7 @@ def replacing_folder(path: Path, files: set[str] | None = None) -> Iterator[Path
         # Not tempfile: its folders are closed to other users whatever the umask says.
         partial.mkdir()
         yield partial
-        _sync_folder(partial)
+        sync_folder(partial)
         _put_in_place(partial, place)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -227,7 +227,7 @@ def _put_in_place(partial: Path, place: Path) -> None:
         if previous.is_dir():
             os.replace(previous, place)
         raise
-    _sync_folder(place.parent)
+    sync_folder(place.parent)
     shutil.rmtree(previous, ignore_errors=True)
 
 
@@ -236,7 +236,8 @@ def _previous(path: Path) -> Path:
     return path.with_name(f".{path.name}.previous") if path.name else path / ".previous"
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Flush a folder's list of files to the disk."""
     if os.name == "posix":  # Windows cannot open folders
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -39,6 +39,7 @@ def train(
     from ..config.io import apply_overrides, read_config_file
     from ..config.training import Recipe
     from ..training.export import export
+    from ..training.processes import start_processes
     from ..training.run import run
 
     config = Recipe(**apply_overrides(read_config_file(recipe), overrides or []))
@@ -46,9 +47,12 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     console = Console()
-    chosen = str(pick_device(device))
     try:
-        run(config, folder, device=chosen, console=console)
+        with start_processes(pick_device(device)) as processes:
+            run(config, folder, processes=processes, console=console)
+            is_main = processes.is_main
+        if not is_main:
+            return
         console.print("Measuring the best model ...")
         with show_progress() as track:
             path = export(config, folder, command=f"dgm train {recipe.as_posix()}", track=track)

@@ -53,13 +53,21 @@ class StageConfig(Config):
     batch_size: Size
     """Packed rows of `n_ctx` tokens (GPT), or context-reply pairs (encoder-decoders), in a step."""
     learning_rate: Positive
-    """Highest rate: reached after the warm-up, then a cosine to `final_rate` of it."""
+    """Highest rate: reached after the warm-up, and kept for `hold_steps`."""
+    schedule: Literal["cosine", "inverse_sqrt"] = "cosine"
+    """How the rate falls then. cosine: half a cosine, to `final_rate` of it. inverse_sqrt: with the square root
+    of the step."""
     warmup_steps: Annotated[int, Field(ge=0)] = 100
     """Steps over which the rate grows from 0."""
+    hold_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the highest rate is kept, before it falls."""
     schedule_steps: Size | None = None
-    """Steps over which the rate falls, if the stage is to end earlier on it; by default `steps`."""
+    """Steps at which the cosine ends, if the stage is to end earlier on it; by default `steps`."""
     final_rate: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
-    """What part of the highest rate is left at the end."""
+    """What part of the highest rate is left at the end of the cosine."""
+    learnt: Literal["replies", "turns"] = "replies"
+    """What of a dialogue is learnt. replies: the turns that answer one (of `reply_speaker`, if given). turns:
+    all of them, the first too (GPT only)."""
 
 
 class Recipe(Config):
@@ -77,8 +85,9 @@ class Recipe(Config):
     """Decides initial weights, order of the data and dropout."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """bfloat16: matrix products in bf16 by autocast; weights and optimizer stay float32."""
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    """muon: Muon for the matrices inside the layers, AdamW for the rest; learns more from each token."""
+    optimizer: Literal["adamw", "muon", "adafactor"] = "adamw"
+    """muon: Muon for the matrices inside the layers, AdamW for the rest; learns more from each token.
+    adafactor: the Meena paper's, which keeps a fraction of AdamW's state."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.1
     """Decay of matrices; vectors have none."""
     beta1: Rate = 0.9
@@ -87,12 +96,24 @@ class Recipe(Config):
     """How slowly AdamW forgets the squared gradient."""
     max_gradient_norm: Positive = 1.0
     """Longer gradients are shortened to this."""
+    accumulate: Size = 1
+    """Parts in which each process learns a step's batch, one after the other: less memory, the same step."""
+    activation_checkpointing: bool = False
+    """Compute each block again for its gradient, and keep only its input: less memory, a third more time."""
+    compile: bool = False
+    """Compile the blocks (`torch.compile`): minutes at the start, faster steps after."""
     max_context_turns: Size = 7
     """Turns before a reply that an encoder-decoder sees, at most."""
     validation_percent: Annotated[float, Field(gt=0.0, lt=50.0)] = 2.0
     """Dialogues held out, chosen by a hash of their id."""
     validation_every: Size = 500
     """Steps between validations; a checkpoint is written at each."""
+    keep_checkpoints: Size = 2
+    """How many of the newest checkpoints stay; the best weights stay besides."""
+    patience: Size | None = None
+    """End the last stage after so many validations without a new best; by default never."""
+    tensorboard: bool = False
+    """Also write curves for TensorBoard, to `tensorboard/` in the run's folder."""
     decoding: DecodingConfig = DecodingConfig()
     """How the finished model answers by default."""
     sample_contexts: list[list[str]] = []
@@ -113,6 +134,17 @@ class Recipe(Config):
         """The sources of all dialogue stages, each once: what replies are held out of."""
         stages = [stage for stage in self.stages if stage.objective == "dialogue"]
         return list({source.path: source for stage in stages for source in stage.sources}.values())
+
+    @model_validator(mode="after")
+    def _first_turns_are_for_gpt(self) -> Self:
+        for stage in (stage for stage in self.stages if stage.learnt == "turns"):
+            if self.model.kind != "gpt":
+                raise ValueError("an encoder-decoder learns replies alone; set learnt = 'replies'")
+            if any(source.reply_speaker for source in stage.sources):
+                raise ValueError(
+                    "reply_speaker and learnt = 'turns' exclude each other; remove one"
+                )
+        return self
 
     @model_validator(mode="after")
     def _text_is_for_gpt_and_not_held_out(self) -> Self:

@@ -45,6 +45,25 @@ class Batch:
     labels: Ids
     """Next tokens, [B, T]; `IGNORED` where nothing is learnt."""
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens are learnt."""
+        return int((self.labels != IGNORED).sum())
+
+    def part(self, index: int, count: int) -> Batch:
+        """Return one of `count` parts: every `count`-th row, from row `index` on.
+
+        A part without rows is a row that teaches nothing, so that parts can be learnt in step.
+        """
+        if count == 1:
+            return self
+        rows = slice(index, None, count)
+        if index < len(self.labels):
+            inputs = {name: ids[rows] for name, ids in self.inputs.items()}
+            return Batch(inputs, self.labels[rows])
+        inputs = {name: ids[:1] for name, ids in self.inputs.items()}
+        return Batch(inputs, np.full_like(self.labels[:1], IGNORED))
+
 
 class Batches(Protocol):
     """An endless, repeatable supply of batches."""
@@ -62,6 +81,7 @@ def tokenize_dialogues(
     *,
     max_turn_tokens: int,
     reply_speaker: str | None = None,
+    learns_first: bool = False,
 ) -> Iterator[TokenizedDialogue]:
     """Tokenise dialogues; dialogues without a reply to learn are left out.
 
@@ -70,12 +90,13 @@ def tokenize_dialogues(
         tokenizer: turns text into ids.
         max_turn_tokens: longer turns are cut there, and not learnt as replies.
         reply_speaker: learn only this speaker's turns; by default all after the first.
+        learns_first: learn the first turn too, which answers none.
     """
     for dialogue in dialogues:
         turns = dialogue.merge_speakers().turns
         encoded = [tokenizer.encode(turn.text) for turn in turns]
         is_reply = tuple(
-            i > 0
+            (i > 0 or learns_first)
             and reply_speaker in (None, turn.speaker)
             and turn.text.strip() != ""
             and 0 < len(ids) <= max_turn_tokens

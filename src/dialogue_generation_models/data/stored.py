@@ -61,15 +61,18 @@ class PreparedDataset:
                     f"{self.folder / name} is not what the manifest says; prepare the data set again."
                 )
 
-    def dialogues(self, split: str, most_tokens: int, repeat: int = 1) -> StoredDialogues:
+    def dialogues(
+        self, split: str, most_tokens: int, repeat: int = 1, *, learns_all: bool = False
+    ) -> StoredDialogues:
         """Return the dialogues of `train` or `valid`, or the texts of `text`, in the order of the shards.
 
         Args:
             split: train, valid or text.
             most_tokens: longer turns are cut there, and not learnt as replies.
             repeat: how many times each stands there; a source's own `repeat` comes on top, in training.
+            learns_all: learn all turns, not only those that the data set marks as replies.
         """
-        return StoredDialogues(self, split, most_tokens, repeat)
+        return StoredDialogues(self, split, most_tokens, repeat, learns_all)
 
     def note_use(self, name: str, run: Path) -> None:
         """Write down that a training learns from this data set, so that a person's removal finds it.
@@ -113,7 +116,12 @@ class StoredDialogues(Sequence[TokenizedDialogue]):
     """Dialogues of a data set's shards."""
 
     def __init__(
-        self, dataset: PreparedDataset, split: str, most_tokens: int, repeat: int = 1
+        self,
+        dataset: PreparedDataset,
+        split: str,
+        most_tokens: int,
+        repeat: int = 1,
+        learns_all: bool = False,
     ) -> None:
         names = sorted(
             path.name.partition(".")[0]
@@ -124,6 +132,7 @@ class StoredDialogues(Sequence[TokenizedDialogue]):
         self._turn_ends = [shard.turn_ends for shard in self._shards]
         self._firsts = np.cumsum([0, *(len(shard.dialogue_turns) for shard in self._shards)])
         self._most_tokens = most_tokens
+        self._learns_all = learns_all
         times = np.ones(int(self._firsts[-1]), dtype=np.int64) * repeat
         if split == "train":
             own = [source["files"][0].get("repeat", 1) for source in dataset.manifest["sources"]]
@@ -149,7 +158,9 @@ class StoredDialogues(Sequence[TokenizedDialogue]):
                 range(turns.start, turns.stop), self._lengths(number, turns), strict=True
             )
         ]
-        mask = shard.loss_mask[turns] & (shard.turn_lengths[turns] <= self._most_tokens)
+        lengths = shard.turn_lengths[turns]
+        is_learnt = lengths > 0 if self._learns_all else shard.loss_mask[turns]
+        mask = is_learnt & (lengths <= self._most_tokens)
         return TokenizedDialogue(tuple(ids), tuple(mask.tolist()))
 
     def turn_lengths(self, place: int) -> list[int]:

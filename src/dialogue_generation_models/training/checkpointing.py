@@ -1,15 +1,20 @@
-"""Checkpoints: everything a run needs to go on, in one safetensors file that is replaced atomically.
+"""Checkpoints: everything a run needs to go on, each in one safetensors file that appears whole.
 
-Weights, the optimizers' state and the random state are tensors; the counters are JSON in the file's header.
-Nothing is pickled.
+- Weights and the optimizers' state are tensors; the counters are JSON in the file's header. Nothing is pickled.
+- There is no random state to keep: each step's randomness comes from the seed and the step's number, the
+  position in the data is the stage and the step, and so is the learning rate's.
+- A file is written beside its place, flushed to the disk, and renamed; the folder is flushed; only then do
+  older ones go. Whatever stops this in between, the newest file that bears the name is a whole one.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -17,7 +22,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..checkpoint.folder import sync_folder
 from ..errors import TrainingError
+from .processes import OneProcess, Processes
+
+BEST = "best.safetensors"
+_PATTERN = "checkpoint-*.safetensors"
+_PARTIAL = ".partial"
 
 
 @dataclass
@@ -38,6 +49,81 @@ class Progress:
     """Lowest validation loss so far, in nats a token."""
     best_step: int = 0
     """`total_steps` at that moment."""
+    validations_since_best: int = 0
+    """How many validations came after it."""
+
+
+class Checkpoints:
+    """The checkpoints of a run's folder: the newest few, and the weights that validated best."""
+
+    def __init__(self, folder: Path, *, keep: int = 2, processes: Processes | None = None) -> None:
+        """Look after a folder.
+
+        Args:
+            folder: the run's; it exists.
+            keep: checkpoints to keep, the newest; 1 or more.
+            processes: that train the model; all call each method, and the main one writes.
+        """
+        self._folder = folder
+        self._keep = keep
+        self._processes = processes or OneProcess()
+
+    def newest(self) -> Path | None:
+        """Return the file that a run goes on from, if there is one."""
+        return max(self._folder.glob(_PATTERN), default=None)
+
+    def progress(self) -> Progress:
+        """Return how far the newest checkpoint has come.
+
+        Raises:
+            TrainingError: it is damaged.
+        """
+        path = self.newest()
+        return Progress() if path is None else read_progress(path)
+
+    def load(self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> Progress:
+        """Bring model and optimizers to where the newest checkpoint was written; without one, do nothing.
+
+        Raises:
+            TrainingError: it is damaged or belongs to another model.
+        """
+        path = self.newest()
+        if path is None:
+            return Progress()
+        return load_checkpoint(path, model, optimizers, self._processes)
+
+    def save(
+        self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], progress: Progress
+    ) -> None:
+        """Write a checkpoint, and remove those that are older than the newest `keep`.
+
+        Raises:
+            TrainingError: the disk refuses; the checkpoint before is intact.
+        """
+        path = self._folder / f"checkpoint-{progress.total_steps:08d}.safetensors"
+        save_checkpoint(path, model, optimizers, progress, self._processes)
+        if self._processes.is_main:
+            self._tidy()
+
+    def save_best(self, model: nn.Module, progress: Progress) -> None:
+        """Write the weights alone, in the place of the best before.
+
+        Raises:
+            TrainingError: the disk refuses; those before are intact.
+        """
+        _write(self._folder / BEST, model.state_dict().items(), progress, self._processes)
+
+    def _tidy(self) -> None:
+        """Remove older checkpoints, and what writers that were killed left behind."""
+        old = sorted(self._folder.glob(_PATTERN))[: -self._keep]
+        left_behind = self._folder.glob(f"*.safetensors{_PARTIAL}")
+        try:
+            for path in [*old, *left_behind]:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise TrainingError(
+                f"Cannot remove {path}: {error.strerror}; the newest checkpoint is intact."
+            ) from None
 
 
 def save_checkpoint(
@@ -45,65 +131,118 @@ def save_checkpoint(
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     progress: Progress,
+    processes: Processes | None = None,
 ) -> None:
-    """Write a checkpoint; a crash at any moment leaves the old one or the new one."""
-    tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
-    for number, optimizer in enumerate(optimizers):
-        for index, state in optimizer.state_dict()["state"].items():
-            place = f"optimizer/{number}/{index}"
-            tensors |= {f"{place}/{name}": tensor for name, tensor in state.items()}
-    tensors["random"] = torch.get_rng_state()
-    write_tensors(path, tensors, {"progress": json.dumps(asdict(progress))})
+    """Write a checkpoint; a crash at any moment leaves the old file or the new one. All processes call it.
+
+    Raises:
+        TrainingError: the disk refuses; the file before is intact.
+    """
+    processes = processes or OneProcess()
+    optimizer_states = (
+        (f"optimizer/{number}/{index}/{name}", tensor)
+        for number, optimizer in enumerate(optimizers)
+        for index, state in optimizer.state_dict()["state"].items()
+        for name, tensor in state.items()
+    )
+    weights = ((f"model/{name}", tensor) for name, tensor in model.state_dict().items())
+    _write(path, chain(weights, optimizer_states), progress, processes)
 
 
 def load_checkpoint(
-    path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+    path: Path,
+    model: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    processes: Processes | None = None,
 ) -> Progress:
-    """Bring model, optimizers and random state back to where the checkpoint was written.
+    """Bring model and optimizers back to where the checkpoint was written. All processes call it.
 
     Raises:
         TrainingError: the file is damaged or belongs to another model.
     """
+    processes = processes or OneProcess()
+    progress = read_progress(path)
     try:
         with safe_open(path, framework="pt") as file:
-            progress = Progress(**json.loads(file.metadata()["progress"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        own = model.state_dict()
         weights = _take(tensors, "model/")
-        model.load_state_dict(weights)
+        model.load_state_dict({n: processes.share(t, own[n]) for n, t in weights.items()})
         for number, optimizer in enumerate(optimizers):
-            _load_optimizer(optimizer, _take(tensors, f"optimizer/{number}/"))
-        torch.set_rng_state(tensors["random"])
+            _load_optimizer(optimizer, _take(tensors, f"optimizer/{number}/"), processes)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError):
-        raise TrainingError(
-            f"The checkpoint {path} is damaged or of another model; remove it to start anew."
-        ) from None
+        raise _damaged(path) from None
     return progress
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file beside `path`, flush it to disk, and put it in its place."""
-    partial = path.with_name(path.name + ".partial")
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def read_progress(path: Path) -> Progress:
+    """Return how far a run had come when it wrote a file.
+
+    Raises:
+        TrainingError: the file is damaged.
+    """
     try:
-        save_file(contiguous, partial, metadata)
+        with safe_open(path, framework="pt") as file:
+            return Progress(**json.loads(file.metadata()["progress"]))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        raise _damaged(path) from None
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file beside `path`, flush it to disk, and put it in its place.
+
+    Raises:
+        TrainingError: the disk refuses; the file before is intact.
+    """
+    partial = path.with_name(path.name + _PARTIAL)
+    try:
+        save_file(tensors, partial, metadata)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
+        sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or error
         raise TrainingError(
-            f"Cannot write {path}: {error}; the checkpoint before is intact."
+            f"Cannot write {path}: {reason}; the checkpoint before is intact, "
+            "and the same command goes on from it."
         ) from None
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def _write(
+    path: Path, named: Iterable[tuple[str, Tensor]], progress: Progress, processes: Processes
+) -> None:
+    tensors = {}
+    for name, tensor in named:
+        whole = processes.whole(tensor)  # the others have a part of it
+        if processes.is_main:
+            tensors[name] = whole.contiguous()
+    if processes.is_main:
+        write_tensors(path, tensors, {"progress": json.dumps(asdict(progress))})
+    processes.wait()
+
+
+def _load_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], processes: Processes
+) -> None:
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, key = name.split("/")
-        state.setdefault(int(index), {})[key] = tensor
+        shared = processes.share(tensor, parameters[int(index)])
+        state.setdefault(int(index), {})[key] = shared
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def _take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def _damaged(path: Path) -> TrainingError:
+    return TrainingError(
+        f"The checkpoint {path} is damaged or of another model; "
+        "remove it to go on from the one before, or anew."
+    )

@@ -137,7 +137,9 @@ class Corpus:
         dialogues: list[TokenizedDialogue] = []
         for source in config.sources:
             learnt = self.training_dialogues(source, held_out)
-            dialogues += list(self._tokenize(learnt, source, tokenizer)) * source.repeat
+            learns_first = config.learnt == "turns"
+            tokenized = self._tokenize(learnt, source, tokenizer, learns_first=learns_first)
+            dialogues += list(tokenized) * source.repeat
         if not dialogues:
             raise DataError(
                 f"The stage '{config.name}' has no dialogue to learn from; add sources."
@@ -165,16 +167,20 @@ class Corpus:
         for dataset in self._prepared.values():
             dataset.note_use(self._recipe.name, run)
 
-    def _stored(self, source: SourceConfig, split: str) -> StoredDialogues:
+    def _stored(
+        self, source: SourceConfig, split: str, *, learns_all: bool = False
+    ) -> StoredDialogues:
         most = max_turn_tokens(self._recipe.model) if split != "text" else _WHOLE
         repeat = 1 if split == "valid" else source.repeat
-        return self._prepared[source.path].dialogues(split, most, repeat)
+        dataset = self._prepared[source.path]
+        return dataset.dialogues(split, most, repeat, learns_all=learns_all)
 
     def _stored_batches(self, source: SourceConfig, config: StageConfig) -> Batches:
         """Make the batches of a stage that learns from a data set."""
         recipe, model = self._recipe, self._recipe.model
         is_text = config.objective == "text"
-        stored = self._stored(source, "text" if is_text else "train")
+        learns_all = config.learnt == "turns"
+        stored = self._stored(source, "text" if is_text else "train", learns_all=learns_all)
         if not len(stored):
             raise DataError(f"The data set of stage '{config.name}' has no {config.objective}.")
         if isinstance(model, EncoderDecoderConfig):
@@ -195,13 +201,19 @@ class Corpus:
         return PackedRows(samples, model, config.batch_size, recipe.seed)
 
     def _tokenize(
-        self, dialogues: Iterable[Dialogue], source: SourceConfig, tokenizer: Tokenizer
+        self,
+        dialogues: Iterable[Dialogue],
+        source: SourceConfig,
+        tokenizer: Tokenizer,
+        *,
+        learns_first: bool = False,
     ) -> Iterator[TokenizedDialogue]:
         return tokenize_dialogues(
             dialogues,
             tokenizer,
             max_turn_tokens=max_turn_tokens(self._recipe.model),
             reply_speaker=source.reply_speaker,
+            learns_first=learns_first,
         )
 
     def _batches(

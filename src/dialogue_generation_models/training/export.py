@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +19,9 @@ from ..evaluation.card import CardFacts, DataSource, TrainingFacts, model_card
 from ..evaluation.material import recipe_material
 from ..evaluation.measure import Subject, Track, evaluate
 from ..tokenizer.tokenizer import Tokenizer
-from .run import BEST, DATA, LOG, TOKENIZER
+from .checkpointing import BEST
+from .run import DATA, LOG, TOKENIZER
+from .view import read_log
 
 EVALUATION = EvaluationConfig(limit=0, ranked=400, generated=200)
 
@@ -93,22 +93,21 @@ def _data(recipe: Recipe, run: Path) -> tuple[DataSource, ...]:
 
 
 def _training(recipe: Recipe, run: Path, command: str) -> TrainingFacts:
-    log = list(_read_log(run / LOG))
+    log = list(read_log(run / LOG))
     machine = [record for record in log if "hardware" in record][-1]
     last = [record for record in log if "seconds" in record][-1]
     return TrainingFacts(
         steps=last["step"],
         tokens=last["tokens"],
         hours=last["seconds"] / 3600,
-        hardware=f"{machine['hardware']}, {machine['threads']} thread(s)",
+        hardware=_describe_machine(machine),
         seed=recipe.seed,
         command=command,
         note=recipe.training_note,
     )
 
 
-def _read_log(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text("utf-8").splitlines():
-        # A run that was cut off may have left half a line.
-        with suppress(ValueError):
-            yield json.loads(line)
+def _describe_machine(record: dict[str, Any]) -> str:
+    count = record.get("processes", 1)
+    each = f"{record['hardware']}, {record['threads']} thread(s)"
+    return each if count == 1 else f"{count} × {each}"

@@ -17,7 +17,8 @@ from ..errors import TrainingError
 def stop_after_step() -> Iterator[Callable[[], bool]]:
     """Give a function that says whether Ctrl+C was pressed; a second Ctrl+C interrupts at once.
 
-    Only the main thread hears signals; in another one the function always says no.
+    SIGTERM, by which launchers and Slurm end a job, is heard like the first Ctrl+C. Only the main thread
+    hears signals; in another one the function always says no.
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -26,13 +27,15 @@ def stop_after_step() -> Iterator[Callable[[], bool]]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         asked.set()
-        signal.signal(signal.SIGINT, before)
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked.is_set
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def only_trainer(folder: Path) -> AbstractContextManager[None]:

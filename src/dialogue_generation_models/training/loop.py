@@ -1,7 +1,11 @@
-"""The training loop: one for every architecture, objective and device.
+"""The training loop: one for every architecture, objective, device and number of processes.
 
-It knows batches, a model that gives logits where it is asked, and optimizers. What differs between
-architectures is in the batches' inputs; what a person sees is in the view.
+- It knows batches, a model that gives logits where it is asked, and optimizers. What differs between
+  architectures is in the batches' inputs; what a person sees is in the view.
+- A step's batch is cut by rows: each process learns from its share, in `accumulate` parts. The summed loss of
+  each part is divided by the labelled tokens of the whole batch, so the cutting does not change what is learnt.
+- A step's randomness (dropout) comes from the seed, the step and the process alone, so a run can go on from
+  any step.
 """
 
 from __future__ import annotations
@@ -11,9 +15,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,8 +26,11 @@ from torch import Tensor, nn
 from ..config.training import Recipe, StageConfig
 from ..data.dataset import IGNORED, Batch, Batches
 from ..errors import TrainingError
-from .checkpointing import Progress, load_checkpoint, save_checkpoint
+from .blocks import compile_blocks, recompute_activations
+from .checkpointing import Checkpoints, Progress
 from .optimizer import build_optimizers, learning_rate
+from .prefetch import prefetched
+from .processes import OneProcess, Processes
 
 _SCORED_STEP = 128
 
@@ -66,50 +74,59 @@ def train(
     validation: Sequence[Batch],
     recipe: Recipe,
     *,
-    checkpoint: Path,
-    on_best: Callable[[Progress], None],
+    checkpoints: Checkpoints,
     view: View,
     is_stopping: Callable[[], bool] = lambda: False,
+    processes: Processes | None = None,
 ) -> Progress:
-    """Train through all stages, going on from `checkpoint` if it exists.
+    """Train through all stages, going on from the newest checkpoint if there is one.
 
     Args:
-        model: on its device; left with the last step's weights.
+        model: left with the last step's weights.
         stages: what to learn, in order.
         validation: batches that are never learnt from.
         recipe: schedule, precision and seed.
-        checkpoint: file that is replaced at every validation, and when the run stops.
-        on_best: called when the validation loss of the last stage is lower than ever.
+        checkpoints: written at every validation, and when the run stops; the best weights whenever the
+            validation loss of the last stage is lower than ever.
         view: shown every step and validation.
         is_stopping: asked after every step; if so, a checkpoint is written there.
+        processes: that train together; this one alone by default, where the model is.
 
     Raises:
         KeyboardInterrupt: the run was to stop, and did.
-        TrainingError: the loss is no longer finite; the checkpoint is intact.
+        TrainingError: the loss is no longer finite, data cannot be read or a checkpoint cannot be written;
+            the last checkpoint is intact.
     """
+    processes = processes or _alone(model)
+    if recipe.activation_checkpointing:
+        recompute_activations(model)
+    if recipe.compile:
+        compile_blocks(model)
+    learner = processes.prepare(model)
     optimizers = build_optimizers(model, recipe)
-    torch.manual_seed(recipe.seed)
-    progress = load_checkpoint(checkpoint, model, optimizers) if checkpoint.exists() else Progress()
+    progress = checkpoints.load(model, optimizers)
     for index in range(progress.stage, len(stages)):
-        stage = stages[index]
         if index > progress.stage:
             progress.stage, progress.step = index, 0
-        while progress.step < stage.config.steps:
-            view.step(train_step(model, optimizers, stage, recipe, progress))
-            is_last = progress.step == stage.config.steps
-            is_due = is_last or progress.step % recipe.validation_every == 0
-            if is_due:
-                loss = validate(model, validation, recipe)
-                is_best = index == len(stages) - 1 and loss < progress.best_loss
-                if is_best:
-                    progress.best_loss, progress.best_step = loss, progress.total_steps
-                    on_best(progress)
-                view.validation(progress, loss, is_best)
-            stops = is_stopping()
-            if is_due or stops:
-                save_checkpoint(checkpoint, model, optimizers, progress)
-            if stops:
-                raise KeyboardInterrupt
+        is_last_stage = index == len(stages) - 1
+        config = stages[index].config
+        with prefetched(stages[index].batches) as batches:
+            stage = Stage(config, batches)
+            while progress.step < config.steps and not _has_waited(progress, recipe):
+                view.step(train_step(learner, optimizers, stage, recipe, progress, processes))
+                is_done = progress.step == config.steps
+                is_due = is_done or progress.step % recipe.validation_every == 0
+                if is_due:
+                    loss = validate(learner, validation, recipe, processes)
+                    is_best = is_last_stage and _note_loss(progress, loss)
+                    if is_best:
+                        checkpoints.save_best(model, progress)
+                    view.validation(progress, loss, is_best)
+                stops = bool(processes.sum(torch.tensor(float(is_stopping()))))
+                if is_due or stops:
+                    checkpoints.save(model, optimizers, progress)
+                if stops:
+                    raise KeyboardInterrupt
     return progress
 
 
@@ -119,20 +136,22 @@ def train_step(
     stage: Stage,
     recipe: Recipe,
     progress: Progress,
+    processes: Processes | None = None,
 ) -> StepReport:
     """Learn from one batch and advance `progress`."""
+    processes = processes or _alone(model)
     started = time.perf_counter()
     rate = learning_rate(stage.config, progress.step)
     for group in chain.from_iterable(optimizer.param_groups for optimizer in optimizers):
         group["lr"] = rate
-    batch = stage.batches.batch(progress.step)
-    loss, tokens = summed_loss(model.train(), batch, recipe)
+    batch = _next_batch(stage, progress)
+    _seed(recipe.seed, progress.total_steps, processes)
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
-    # A batch may hold nothing but turns that are not learnt.
-    (loss / max(1, tokens)).backward()  # type: ignore[no-untyped-call]
-    norm = float(nn.utils.clip_grad_norm_(model.parameters(), recipe.max_gradient_norm))
-    mean_loss = float(loss.detach()) / max(1, tokens)
+    summed = _backward(model.train(), batch, recipe, processes)
+    clipped = nn.utils.clip_grad_norm_(model.parameters(), recipe.max_gradient_norm)
+    norm = float(processes.whole(clipped))
+    mean_loss = float(processes.sum(summed)) / max(1, batch.tokens)
     if not math.isfinite(mean_loss) or not math.isfinite(norm):
         raise TrainingError(
             f"The loss is no longer finite at step {progress.total_steps + 1}; "
@@ -143,40 +162,100 @@ def train_step(
     seconds = time.perf_counter() - started
     progress.step += 1
     progress.total_steps += 1
-    progress.tokens += tokens
+    progress.tokens += batch.tokens
     progress.seconds += seconds
-    return StepReport(stage.config, progress, mean_loss, rate, norm, tokens, seconds)
+    return StepReport(stage.config, progress, mean_loss, rate, norm, batch.tokens, seconds)
 
 
-@torch.inference_mode()
-def validate(model: nn.Module, batches: Sequence[Batch], recipe: Recipe) -> float:
+@torch.no_grad()
+def validate(
+    model: nn.Module,
+    batches: Sequence[Batch],
+    recipe: Recipe,
+    processes: Processes | None = None,
+) -> float:
     """Return the mean loss over the labelled tokens of all batches, in nats."""
+    processes = processes or _alone(model)
     model.eval()
-    results = [summed_loss(model, batch, recipe) for batch in batches]
-    return sum(float(loss) for loss, _ in results) / sum(tokens for _, tokens in results)
+    shares = (batch.part(processes.index, processes.count) for batch in batches)
+    losses = [summed_loss(model, share, recipe)[0] for share in shares]
+    total = float(processes.sum(torch.stack(losses).double().sum()))
+    return total / sum(batch.tokens for batch in batches)
 
 
 def summed_loss(model: nn.Module, batch: Batch, recipe: Recipe) -> tuple[Tensor, int]:
     """Return the summed cross-entropy of the labelled tokens, and how many they are."""
     device = next(model.parameters()).device
     inputs = {name: torch.from_numpy(ids).to(device) for name, ids in batch.inputs.items()}
-    labels = torch.from_numpy(batch.labels).to(device)
-    is_labelled = labels != IGNORED  # [B, T]
-    is_scored = _fill_up(is_labelled)
+    is_scored = _scored_places(batch.labels)  # [B, T]
+    labels = torch.from_numpy(batch.labels[is_scored]).to(device)  # [N]
+    logits_at = torch.from_numpy(is_scored).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-        logits = model(**inputs, logits_at=is_scored)  # [N, V]
-    loss = F.cross_entropy(logits.float(), labels[is_scored], ignore_index=IGNORED, reduction="sum")
-    return loss, int(is_labelled.sum())
+        logits = model(**inputs, logits_at=logits_at)  # [N, V]
+    loss = F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
+    return loss, batch.tokens
 
 
-def _fill_up(is_labelled: Tensor) -> Tensor:
-    """Mark a few unlabelled places too, so that the number of marks is a multiple of `_SCORED_STEP`.
+def _backward(model: nn.Module, batch: Batch, recipe: Recipe, processes: Processes) -> Tensor:
+    """Add up the gradients of this process's share, part by part; return its summed loss."""
+    # A batch may hold nothing but turns that are not learnt. Gradients become means over the processes.
+    divisor = max(1, batch.tokens) / processes.count
+    first = processes.index * recipe.accumulate
+    losses = []
+    for number in range(recipe.accumulate):
+        part = batch.part(first + number, processes.count * recipe.accumulate)
+        with processes.collecting(model, is_last=number == recipe.accumulate - 1):
+            loss, _ = summed_loss(model, part, recipe)
+            (loss / divisor).backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.detach())
+    return torch.stack(losses).sum()
+
+
+def _alone(model: nn.Module) -> OneProcess:
+    return OneProcess(next(model.parameters()).device)
+
+
+def _next_batch(stage: Stage, progress: Progress) -> Batch:
+    try:
+        return stage.batches.batch(progress.step)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise TrainingError(
+            f"The data of stage '{stage.config.name}' cannot be read at step {progress.step + 1} "
+            f"({reason}); put it back, and the same command goes on from the last checkpoint."
+        ) from None
+
+
+def _seed(seed: int, step: int, processes: Processes) -> None:
+    """Set the random state of a step; `torch.manual_seed` asks every kind of device, and takes long."""
+    mixed = np.random.SeedSequence([seed, step, processes.index]).generate_state(1, np.uint64)
+    torch.default_generator.manual_seed(int(mixed[0]))
+    if processes.device.type == "cuda":
+        torch.cuda.manual_seed(int(mixed[0]))
+
+
+def _note_loss(progress: Progress, loss: float) -> bool:
+    """Write down a validation loss; say whether it is the best so far."""
+    if loss < progress.best_loss:
+        progress.best_loss, progress.best_step = loss, progress.total_steps
+        progress.validations_since_best = 0
+        return True
+    progress.validations_since_best += 1
+    return False
+
+
+def _has_waited(progress: Progress, recipe: Recipe) -> bool:
+    """Say whether the best loss is so old that the run is to end early."""
+    return recipe.patience is not None and progress.validations_since_best >= recipe.patience
+
+
+def _scored_places(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Mark the labelled places of [B, T], and a few more, so that their number is a multiple of `_SCORED_STEP`.
 
     Processors compile a kernel for each new shape and keep it: with a shape of its own for every batch,
     a run on a CPU grew by gigabytes and took twice as long.
     """
-    missing = -int(is_labelled.sum()) % _SCORED_STEP
-    spare = (~is_labelled).flatten().nonzero()[:missing, 0]
-    filled = is_labelled.flatten().clone()
-    filled[spare] = True
-    return filled.view_as(is_labelled)
+    marks: npt.NDArray[np.bool_] = (labels != IGNORED).ravel()
+    missing = -int(marks.sum()) % _SCORED_STEP
+    marks[np.flatnonzero(~marks)[:missing]] = True
+    return marks.reshape(labels.shape)

@@ -3,7 +3,7 @@
 RUN/recipe.json          the recipe as it was run
 RUN/data.json            sources with licences and hashes
 RUN/tokenizer.model      trained first
-RUN/checkpoint.safetensors  the newest state, replaced at every validation
+RUN/checkpoint-N.safetensors  the state after step N, the newest few
 RUN/best.safetensors     the weights with the lowest validation loss
 RUN/log.jsonl            loss, rate, speed and validation losses by step
 """
@@ -12,95 +12,120 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from rich.console import Console
 
+from ..checkpoint.folder import write_file
 from ..config.io import read_config_file
 from ..config.training import Recipe
-from ..errors import TrainingError
+from ..errors import ConfigError, OptionError, TrainingError
 from ..models import build_model
 from ..tokenizer.tokenizer import Tokenizer
-from .checkpointing import Progress, write_tensors
+from .checkpointing import Checkpoints, Progress
 from .corpus import Corpus
 from .interruption import only_trainer, stop_after_step
 from .loop import train
-from .report import RunView
-
-if TYPE_CHECKING:
-    from ..models import Model
+from .processes import Processes
+from .view import RunView, SilentView
 
 RECIPE = "recipe.json"
 DATA = "data.json"
 TOKENIZER = "tokenizer.model"
-CHECKPOINT = "checkpoint.safetensors"
-BEST = "best.safetensors"
 LOG = "log.jsonl"
 
-# Fields that decide nothing of the weights; sources are known by their hashes, not their place.
-_DESCRIPTIVE = {
+# Fields that decide nothing of what is learnt; sources are known by their hashes, not their place.
+_FREE = {
     "data_root",
     "license",
     "decoding",
     "sample_contexts",
     "training_note",
     "weaknesses",
+    "accumulate",
+    "activation_checkpointing",
+    "compile",
+    "keep_checkpoints",
+    "patience",
+    "tensorboard",
 }
 
 
-def run(recipe: Recipe, folder: Path, *, device: str, console: Console) -> Progress:
+def run(recipe: Recipe, folder: Path, *, processes: Processes, console: Console) -> Progress:
     """Train what the recipe describes, going on where an earlier run in the folder stopped.
 
-    Ctrl+C ends it after the step it is in, with a checkpoint.
+    Ctrl+C, or the signal that ends jobs, ends it after the step it is in, with a checkpoint.
+
+    Args:
+        recipe: what to train.
+        folder: of the run; all processes see it.
+        processes: that train together; the main one writes and speaks.
+        console: where progress is shown.
 
     Raises:
+        OptionError: the optimizer cannot step a sharded model.
         DataError: a source is missing or empty.
-        TrainingError: the folder belongs to another recipe or is being trained in, or the loss is no
-            longer finite.
+        TrainingError: the folder belongs to another recipe or is being trained in, the loss is no
+            longer finite, or the disk refuses.
         KeyboardInterrupt: the run was stopped.
     """
+    if processes.is_sharded and recipe.optimizer == "adafactor":
+        raise OptionError(
+            "Adafactor cannot step a sharded model; choose adamw or muon, or no FSDP."
+        )
     corpus = Corpus(recipe)
+    if not processes.is_main:
+        processes.wait()
+        return _train(recipe, corpus, folder, processes, SilentView())
     folder.mkdir(parents=True, exist_ok=True)
     with only_trainer(folder):
-        return _run(recipe, corpus, folder, device=device, console=console)
+        _claim(folder, recipe)
+        _make_tokenizer(corpus, folder, console)
+        _check_data(folder, corpus)
+        corpus.note_use(folder)
+        processes.wait()
+        console.print("Tokenising the data ...")
+        done = Checkpoints(folder).progress()
+        with RunView(recipe, folder / LOG, console, done) as view:
+            view.start(
+                hardware=_hardware(processes.device),
+                threads=torch.get_num_threads(),
+                processes=processes.count,
+            )
+            return _train(recipe, corpus, folder, processes, view)
 
 
-def _run(
-    recipe: Recipe, corpus: Corpus, folder: Path, *, device: str, console: Console
+def _train(
+    recipe: Recipe, corpus: Corpus, folder: Path, processes: Processes, view: RunView | SilentView
 ) -> Progress:
-    _claim(folder, recipe)
-    tokenizer = _tokenizer(corpus, folder, console)
-    _check_data(folder, corpus)
-    corpus.note_use(folder)
-    console.print("Tokenising the data ...")
+    tokenizer = Tokenizer.from_file(folder / TOKENIZER)
     held_out = corpus.held_out()
     validation = corpus.validation(tokenizer)
     stages = [corpus.stage(stage, tokenizer, held_out) for stage in recipe.stages]
-    for stage in stages:
-        epochs = stage.config.steps / stage.batches.batches_per_epoch
-        console.print(f"{stage.config.name}: {stage.config.steps} steps, {epochs:.2f} epochs")
+    view.plan(stages)
     torch.manual_seed(recipe.seed)
-    model = build_model(recipe.model).to(device)
-    with RunView(recipe, folder / LOG, console) as view, stop_after_step() as is_stopping:
-        view.start(hardware=_hardware(device), threads=torch.get_num_threads())
+    model = build_model(recipe.model)
+    with stop_after_step() as is_stopping:
         return train(
             model,
             stages,
             validation,
             recipe,
-            checkpoint=folder / CHECKPOINT,
-            on_best=lambda progress: _save_best(folder, model, progress),
+            checkpoints=Checkpoints(folder, keep=recipe.keep_checkpoints, processes=processes),
             view=view,
             is_stopping=is_stopping,
+            processes=processes,
         )
 
 
-def _hardware(device: str) -> str:
+def _hardware(device: torch.device) -> str:
     """Name the processor or GPU, as well as this system tells."""
-    if device.startswith("cuda"):
+    if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -110,19 +135,11 @@ def _hardware(device: str) -> str:
     return names[0] if names else platform.machine()
 
 
-def _save_best(folder: Path, model: Model, progress: Progress) -> None:
-    metadata = {"progress": json.dumps(asdict(progress))}
-    write_tensors(folder / BEST, dict(model.state_dict()), metadata)
-
-
-def _tokenizer(corpus: Corpus, folder: Path, console: Console) -> Tokenizer:
+def _make_tokenizer(corpus: Corpus, folder: Path, console: Console) -> None:
     path = folder / TOKENIZER
     if not path.exists():
         console.print("Training the tokenizer ...")
-        partial = path.with_name(path.name + ".partial")
-        partial.write_bytes(corpus.train_tokenizer().to_bytes())
-        partial.replace(path)
-    return Tokenizer.from_file(path)
+        _write_whole(path, corpus.train_tokenizer().to_bytes())
 
 
 def _claim(folder: Path, recipe: Recipe) -> None:
@@ -133,13 +150,29 @@ def _claim(folder: Path, recipe: Recipe) -> None:
         write_json(path, current)
         return
     before = read_config_file(path)
-    fields = (current.keys() | before.keys()) - _DESCRIPTIVE
-    changed = sorted(field for field in fields if before.get(field) != current.get(field))
+    # Fields that are newer than the file have their defaults.
+    with suppress(ConfigError):
+        before = json.loads(Recipe(**before).model_dump_json())
+    changed = sorted(
+        place for place in _differences(before, current) if place.partition(".")[0] not in _FREE
+    )
     if changed:
         raise TrainingError(
             f"{folder} holds a run with another recipe (changed: {', '.join(changed)}); "
             "give a new folder with -o, or put the recipe back."
         )
+
+
+def _differences(before: Any, now: Any, place: str = "") -> Iterator[str]:
+    """Yield the places, like `stages.0.steps`, where two trees of JSON differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in before.keys() | now.keys():
+            yield from _differences(before.get(key), now.get(key), f"{place}.{key}".lstrip("."))
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for index, (one, other) in enumerate(zip(before, now, strict=True)):
+            yield from _differences(one, other, f"{place}.{index}")
+    elif before != now:
+        yield place
 
 
 def _check_data(folder: Path, corpus: Corpus) -> None:
@@ -159,7 +192,18 @@ def _check_data(folder: Path, corpus: Corpus) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a JSON file in one piece."""
+    """Write a JSON file in one piece.
+
+    Raises:
+        TrainingError: the disk refuses.
+    """
+    _write_whole(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def _write_whole(path: Path, content: bytes) -> None:
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        write_file(partial, content)
+        partial.replace(path)
+    except OSError as error:
+        raise TrainingError(f"Cannot write {path}: {error.strerror}.") from None

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..config.training import Recipe
+from ..data.folders import write_text
+from ..errors import TrainingError
 from .checkpointing import Progress as RunProgress
-from .loop import StepReport
+from .loop import Stage, StepReport
 
 _SECONDS_BETWEEN_LINES = 30.0
 _STEPS_BETWEEN_LOGS = 10
@@ -22,7 +27,18 @@ _MEMORY = 0.95  # of the running averages
 class RunView:
     """Shows loss, speed and time left; use it as a context manager."""
 
-    def __init__(self, recipe: Recipe, log: Path, console: Console) -> None:
+    def __init__(
+        self, recipe: Recipe, log: Path, console: Console, done: RunProgress | None = None
+    ) -> None:
+        """Go on with a log.
+
+        Args:
+            recipe: what is trained.
+            log: file to append to; what it says of steps after `done` is taken out, for these are
+                trained again.
+            console: where the bar and the lines go.
+            done: the progress that the run goes on from.
+        """
         self._steps = sum(stage.steps for stage in recipe.stages)
         self._console = console
         self._log = log
@@ -39,7 +55,11 @@ class RunView:
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("training", total=self._steps, figures="")
+        done = done or RunProgress()
+        self._task = self._bar.add_task(
+            "training", total=self._steps, completed=done.total_steps, figures=""
+        )
+        cut_log(log, done.total_steps)
 
     def __enter__(self) -> RunView:
         self._bar.start()
@@ -51,6 +71,12 @@ class RunView:
     def start(self, **facts: object) -> None:
         """Write down what the run is about to use."""
         self._write(**facts)
+
+    def plan(self, stages: Sequence[Stage]) -> None:
+        """Show how much of the data each stage will see."""
+        for stage in stages:
+            steps, epochs = stage.config.steps, stage.config.steps / stage.batches.batches_per_epoch
+            self._console.print(f"{stage.config.name}: {steps} steps, {epochs:.2f} epochs")
 
     def step(self, report: StepReport) -> None:
         """Show one step."""
@@ -92,8 +118,49 @@ class RunView:
         self._write(step=progress.total_steps, validation_loss=round(loss, 5), is_best=is_best)
 
     def _write(self, **record: object) -> None:
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise TrainingError(
+                f"Cannot write {self._log}: {error.strerror}; the last checkpoint is intact, "
+                "and the same command goes on from it."
+            ) from None
+
+
+class SilentView:
+    """Shows nothing: the view of the processes beside the main one."""
+
+    def plan(self, stages: Sequence[Stage]) -> None:
+        """Show nothing."""
+
+    def step(self, report: StepReport) -> None:
+        """Show nothing."""
+
+    def validation(self, progress: RunProgress, loss: float, is_best: bool) -> None:
+        """Show nothing."""
+
+
+def read_log(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a log; a run that was cut off may have left half a line, which is left out."""
+    for line in path.read_text("utf-8").splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)
+
+
+def cut_log(path: Path, last_step: int) -> None:
+    """Take out of a log what it says of steps after `last_step`.
+
+    Raises:
+        TrainingError: the disk refuses; the log is as it was.
+    """
+    if not path.exists():
+        return
+    kept = (record for record in read_log(path) if record.get("step", 0) <= last_step)
+    try:
+        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+    except OSError as error:
+        raise TrainingError(f"Cannot write {path}: {error.strerror}; it is as it was.") from None
 
 
 def _average(before: float | None, now: float) -> float:

@@ -1,0 +1,104 @@
+"""Several processes through accelerate: each with a copy of the model (DDP) or a shard of it (FSDP).
+
+- The one file that knows accelerate. Which of the two, how many processes and on which machines is what
+  `accelerate launch` was told; `torchrun` starts copies.
+- Shards are torch's `fully_shard`, called here, because accelerate keeps its own call of it from processors
+  without a GPU. The launcher's settings of FSDP hold.
+- Precision stays the recipe's: autocast in the loop, whatever the launcher says of it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, OffloadPolicy, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from ..errors import MissingExtraError
+from .blocks import blocks_of
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+class AcceleratedProcesses:
+    """The processes of a launch.
+
+    Raises:
+        MissingExtraError: accelerate is not installed.
+    """
+
+    def __init__(self, *, on_cpu: bool) -> None:
+        self._accelerator = _accelerator(on_cpu)
+        self.index = self._accelerator.process_index
+        self.count = self._accelerator.num_processes
+        self.device: torch.device = self._accelerator.device
+        self.is_main = self.index == 0
+        self.is_sharded = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """Copy the model to this process's device, or shard it: a block a shard, and one of the rest."""
+        if self.is_sharded:
+            return _shard(model, self.device)
+        return cast(nn.Module, self._accelerator.prepare(model))
+
+    def collecting(self, model: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
+        """Keep gradients here until the last part of a step."""
+        if isinstance(model, FSDPModule):
+            model.set_requires_gradient_sync(is_last)
+        elif isinstance(model, DistributedDataParallel) and not is_last:
+            return model.no_sync()
+        return nullcontext()
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of all processes' values."""
+        return cast(Tensor, self._accelerator.reduce(values.to(self.device), reduction="sum"))
+
+    def whole(self, tensor: Tensor) -> Tensor:
+        """Put a sharded tensor together, on the CPU."""
+        complete = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        return complete.detach().cpu()
+
+    def share(self, whole: Tensor, like: Tensor) -> Tensor:
+        """Shard a tensor as `like` is; every process has read the whole, so nothing is sent."""
+        if not isinstance(like, DTensor) or whole.shape != like.shape:
+            return whole
+        placed = whole.to(like.device)
+        return distribute_tensor(placed, like.device_mesh, like.placements, src_data_rank=None)
+
+    def wait(self) -> None:
+        """Go on when all have come here."""
+        self._accelerator.wait_for_everyone()
+
+    def end(self) -> None:
+        """Leave the others."""
+        self._accelerator.end_training()
+
+
+def _accelerator(on_cpu: bool) -> Accelerator:
+    try:
+        from accelerate import Accelerator
+    except ImportError:
+        raise MissingExtraError("accelerate", "train") from None
+    return Accelerator(cpu=on_cpu, mixed_precision="no")
+
+
+def _shard(model: nn.Module, device: torch.device) -> nn.Module:
+    from accelerate import FullyShardedDataParallelPlugin
+    from torch.distributed.device_mesh import init_device_mesh
+
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
+    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    for part in (*blocks_of(model), model):
+        fully_shard(
+            part,
+            mesh=mesh,
+            reshard_after_forward=bool(plugin.reshard_after_forward),
+            offload_policy=plugin.cpu_offload or OffloadPolicy(),
+        )
+    return model
