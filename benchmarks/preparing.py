@@ -2,7 +2,8 @@
 
     python benchmarks/preparing.py --export-mb 100 --corpora DATA --out benchmarks/results/preparing.json
 
-`--export-mb` prepares an export of invented talk; `--corpora` all dialogue files in `DATA/ko` and `DATA/ja`.
+`--export-mb` prepares an export of invented talk; `--corpora` all files of dialogues and texts in `DATA/ko` and
+`DATA/ja`.
 """
 
 from __future__ import annotations
@@ -178,11 +179,8 @@ def main() -> None:
                 "counts": made["manifest"]["counts"],
             }
         if options.corpora:
-            inputs = sorted(
-                path
-                for lang in ("ko", "ja")
-                for path in (options.corpora / lang / "dialogue").iterdir()
-            )
+            languages = [options.corpora / language for language in ("ko", "ja")]
+            inputs = sorted(path for place in languages for path in place.rglob("*.jsonl.zst"))
             made = prepare(inputs, folder, options.tokenizer, options.workers)
             results["corpora"] = {
                 "seconds": round(made["seconds"], 1),
