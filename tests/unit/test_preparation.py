@@ -132,10 +132,10 @@ def room_talk(people: tuple[str, str], seed: int) -> list[tuple[str, str]]:
 def all_text(folder: Path) -> list[str]:
     dataset = PreparedDataset(folder)
     return [
-        turn.text
+        text
         for split in ("train", "valid")
-        for dialogue in decode_dialogues(dataset, split)
-        for turn in dialogue.turns
+        for texts, _ in decode_dialogues(dataset, split)
+        for text in texts
     ]
 
 

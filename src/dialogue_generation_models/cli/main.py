@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prepare": ("prepare", "Turn chats and corpora into a data set to train on."),
     "data": ("data", "Look into a data set, or remove a person from it."),
     "train": ("train", "Train the model that a recipe describes."),
+    "finetune": ("finetune", "Let a model learn from your chats."),
     "tokenizer": ("tokenizer", "Train a tokenizer on your texts."),
     "evaluate": ("evaluate", "Measure a model on dialogues."),
     "models": ("models", "List the models that are known by name, or show one."),

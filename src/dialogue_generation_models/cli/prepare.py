@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import DataError
-
-if TYPE_CHECKING:
-    from ..data.pipeline import Stage
+from .progress import show_stages
 
 app = typer.Typer(add_completion=False)
-
-_SECONDS_BETWEEN_LOOKS = 0.3
 
 
 @app.command()
@@ -108,7 +102,7 @@ def prepare(
         executor=machine,
     )
     try:
-        manifest = prepare(order, preparation_config(table, profile), _watch)
+        manifest = prepare(order, preparation_config(table, profile), show_stages)
     except KeyboardInterrupt:
         print("Stopped. The same command goes on where it stopped.", file=sys.stderr)
         raise
@@ -139,49 +133,11 @@ def _show(manifest: dict[str, Any], output: Path) -> None:
 
 
 def _check_read(manifest: dict[str, Any]) -> None:
-    """Tell which files could not be read, by their place in their source."""
-    unread = [
-        f"{source['name']}, file {place}: {file['problem']}"
-        for source in manifest["sources"]
-        for place, file in enumerate(source["read"].get("files", ()), start=1)
-        if file["problem"]
-    ]
+    """Tell which files could not be read."""
+    from ..data.manifest import unread_files
+
+    unread = unread_files(manifest)
     for line in unread:
         print(line, file=sys.stderr)
     if unread:
         raise DataError(f"Files that could not be read: {len(unread)}; the rest is prepared.")
-
-
-@contextmanager
-def _watch(stages: Sequence[Stage], logs: Path) -> Iterator[Callable[[Stage], None]]:
-    """Show how far the stages are: a bar on a terminal, a line a stage elsewhere; on stderr."""
-    if not sys.stderr.isatty():
-        yield lambda stage: print(f"{stage.name} ...", file=sys.stderr, flush=True)
-        return
-    import threading
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    name = TextColumn("{task.description:<22}")
-    columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    over = threading.Event()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=sum(stage.tasks for stage in stages))
-
-        def count() -> None:
-            while not over.wait(_SECONDS_BETWEEN_LOOKS):
-                bar.update(task, completed=sum(_done(logs / stage.name) for stage in stages))
-
-        counter = threading.Thread(target=count, daemon=True)
-        counter.start()
-        try:
-            yield lambda stage: bar.update(task, description=stage.name)
-        finally:
-            over.set()
-            counter.join()
-
-
-def _done(logs: Path) -> int:
-    markers = logs / "completions"
-    return sum(1 for _ in markers.iterdir()) if markers.is_dir() else 0

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..data.pipeline import Stage
     from ..evaluation.measure import Track
 
-
 _SECONDS_BETWEEN_NOTES = 10
+_SECONDS_BETWEEN_LOOKS = 0.3
 
 
 @contextmanager
@@ -72,3 +74,38 @@ def show_bytes(total: int) -> Iterator[Callable[[int], object] | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda done: bar.advance(task, done)
+
+
+@contextmanager
+def show_stages(stages: Sequence[Stage], logs: Path) -> Iterator[Callable[[Stage], None]]:
+    """Show how far a preparation is: a bar on a terminal, a line a stage elsewhere; on stderr."""
+    if not sys.stderr.isatty():
+        yield lambda stage: print(f"{stage.name} ...", file=sys.stderr, flush=True)
+        return
+    import threading
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    name = TextColumn("{task.description:<22}")
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    over = threading.Event()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=sum(stage.tasks for stage in stages))
+
+        def count() -> None:
+            while not over.wait(_SECONDS_BETWEEN_LOOKS):
+                bar.update(task, completed=sum(_done(logs / stage.name) for stage in stages))
+
+        counter = threading.Thread(target=count, daemon=True)
+        counter.start()
+        try:
+            yield lambda stage: bar.update(task, description=stage.name)
+        finally:
+            over.set()
+            counter.join()
+
+
+def _done(logs: Path) -> int:
+    markers = logs / "completions"
+    return sum(1 for _ in markers.iterdir()) if markers.is_dir() else 0

@@ -83,6 +83,8 @@ class Recipe(Config):
     """Folder that holds the sources; relative to the working folder."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Decides initial weights, order of the data and dropout."""
+    start_from: str | None = None
+    """The model, a name or a folder, whose weights the training begins with; fresh ones by default."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """bfloat16: matrix products in bf16 by autocast; weights and optimizer stay float32."""
     optimizer: Literal["adamw", "muon", "adafactor"] = "adamw"

@@ -99,6 +99,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
+def unread_files(manifest: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the files that could not be read, each by its place in its source."""
+    return [
+        f"{source['name']}, file {place}: {file['problem']}"
+        for source in manifest["sources"]
+        for place, file in enumerate(source["read"].get("files", ()), start=1)
+        if file["problem"]
+    ]
+
+
 def add_up(tables: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Add the numbers of tables, and of the tables in them, name by name."""
     total: dict[str, Any] = {}

@@ -21,8 +21,9 @@ from ..errors import DataError, UsageError
 from ..tokenizer.tokenizer import Tokenizer
 from .folders import only_process, recover, write_text
 from .manifest import KEY, MANIFEST, STATE, read_manifest
+from .shards import hash_file
 from .sources import Source, find_sources
-from .steps import Job, read_json
+from .steps import Job, identify, read_json
 
 if TYPE_CHECKING:
     from .pipeline import Watch
@@ -102,6 +103,26 @@ def prepare(order: Order, config: PreparationConfig, watch: Watch) -> dict[str, 
         raise
     shutil.rmtree(work, ignore_errors=True)
     return read_manifest(output)
+
+
+def is_made_of(order: Order, config: PreparationConfig) -> bool:
+    """Say whether the data set at the output is what `prepare` would make there, all settings included.
+
+    Raises:
+        DataError: an input cannot be read, or the data set is damaged.
+    """
+    manifest = read_manifest(order.output)
+    sources = find_sources(order.inputs, config.sources, has_consent=order.has_consent)
+    settings = config.model_dump(mode="json", exclude={"sources"})
+    if settings["sessions"]["me"]:
+        key = bytes.fromhex((order.output / KEY).read_text(encoding="ascii"))
+        settings["sessions"]["me"] = identify(settings["sessions"]["me"], key)
+    hashes = [[file["sha256"] for file in source["files"]] for source in manifest["sources"]]
+    return bool(
+        manifest["settings"] == settings
+        and manifest["tokenizer"]["sha256"] == hash_file(order.tokenizer)
+        and hashes == [[file.sha256 for file in source.files] for source in sources]
+    )
 
 
 def _check_output(output: Path, *, overwrite: bool) -> None:

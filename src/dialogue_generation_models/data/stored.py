@@ -16,7 +16,6 @@ from typing import overload
 import numpy as np
 
 from ..config.model import GPTConfig
-from ..dialogue import Dialogue, Turn
 from ..errors import DataError
 from ..tokenizer.tokenizer import Tokenizer
 from .dataset import (
@@ -252,12 +251,10 @@ class StoredRows:
         return Batch(inputs, labels.astype(np.int64))
 
 
-def decode_dialogues(dataset: PreparedDataset, split: str) -> Iterator[Dialogue]:
-    """Yield the dialogues of a split as text; the learnt turns are those of speaker `reply`."""
+def decode_dialogues(
+    dataset: PreparedDataset, split: str
+) -> Iterator[tuple[tuple[str, ...], tuple[bool, ...]]]:
+    """Yield of each dialogue of a split the texts of its turns, and which of them are learnt as replies."""
     tokenizer = Tokenizer.from_file(dataset.tokenizer)
-    for number, made in enumerate(StoredDialogues(dataset, split, 1 << 30)):
-        turns = (
-            Turn(f"{place % 2}", tokenizer.decode(list(ids)))
-            for place, ids in enumerate(made.turns)
-        )
-        yield Dialogue(tuple(turns), f"{split}-{number:08d}")
+    for made in StoredDialogues(dataset, split, 1 << 30):
+        yield tuple(tokenizer.decode(list(ids)) for ids in made.turns), made.is_reply

@@ -82,6 +82,15 @@ class TrainingFacts:
 
 
 @dataclass(frozen=True)
+class BaseFacts:
+    """The model that a fine-tuning began with."""
+
+    name: str
+    evaluation: Evaluation
+    """Its figures on what the fine-tuned model is measured on."""
+
+
+@dataclass(frozen=True)
 class CardFacts:
     """Everything that a model card says; what is none is left out."""
 
@@ -99,6 +108,8 @@ class CardFacts:
     evaluation: Evaluation | None = None
     evaluated_on: str = "held-out dialogues"
     """What the figures were measured on."""
+    base: BaseFacts | None = None
+    """What it was fine-tuned from."""
     weaknesses: tuple[str, ...] = ()
     """What was seen to go wrong, besides what goes wrong with every small model."""
 
@@ -109,7 +120,7 @@ def model_card(facts: CardFacts) -> str:
     if facts.training:
         parts.append(_training(facts.training))
     if facts.evaluation:
-        parts.append(_figures(facts.evaluation, facts.evaluated_on))
+        parts.append(_figures(facts, facts.evaluation))
         if facts.evaluation.samples:
             parts.append(_samples(facts.evaluation.samples, facts.evaluation.options.seed))
     weaknesses = "\n".join(f"- {line}" for line in (*facts.weaknesses, *_WEAKNESSES))
@@ -132,6 +143,8 @@ def _front_matter(facts: CardFacts) -> str:
         "tags:",
         "- conversational",
     ]
+    if facts.base:
+        lines.append(f"base_model: {_yaml(facts.base.name)}")
     if names:
         lines += ["datasets:", *(f"- {_yaml(name)}" for name in names)]
     if facts.evaluation:
@@ -173,10 +186,11 @@ def _metrics(evaluation: Evaluation) -> list[tuple[str, str, float]]:
 
 def _what_it_is(facts: CardFacts) -> str:
     language = _LANGUAGES.get(facts.language, facts.language)
+    origin = f" It was fine-tuned from {facts.base.name}." if facts.base else ""
     return (
         f"A small {language} model for open-domain chat: it reads the turns of a conversation and writes "
         f"the next one. {facts.architecture}; {facts.parameters / 1e6:.1f} M parameters, "
-        f"{facts.vocab_size:,} tokens in the vocabulary. Weights under the licence {facts.licence}.\n\n"
+        f"{facts.vocab_size:,} tokens in the vocabulary.{origin} Weights under the licence {facts.licence}.\n\n"
         f"```\ndgm chat --model {facts.name}\n```"
     )
 
@@ -205,18 +219,27 @@ def _training(training: TrainingFacts) -> str:
     )
 
 
-def _figures(evaluation: Evaluation, evaluated_on: str) -> str:
+def _figures(facts: CardFacts, evaluation: Evaluation) -> str:
     baseline = (
         " The trigram model (interpolated modified Kneser-Ney) learnt from the training dialogues and is "
         "scored on the same tokens."
         if evaluation.trigram
         else ""
     )
+    ranking = (
+        " Recall@1 of 20: how often the true reply has the highest log-likelihood per token among 19 "
+        "random ones (chance 0.05)."
+        if evaluation.ranking
+        else ""
+    )
+    header, rows = ["", ""], [[name, value] for name, value in figures(evaluation)]
+    if facts.base:
+        before = dict(figures(facts.base.evaluation))
+        header = ["", facts.base.name, facts.name]
+        rows = [[name, before.get(name, ""), value] for name, value in rows]
     return (
-        f"## Figures\n\nMeasured on {evaluated_on}. Perplexities count the end of each reply, as one token "
-        f"and one character.{baseline} Recall@1 of 20: how often the true reply has the highest "
-        "log-likelihood per token among 19 random ones (chance 0.05).\n\n"
-        f"{_table(('', ''), figures(evaluation))}"
+        f"## Figures\n\nMeasured on {facts.evaluated_on}. Perplexities count the end of each reply, as "
+        f"one token and one character.{baseline}{ranking}\n\n{_table(header, rows)}"
     )
 
 

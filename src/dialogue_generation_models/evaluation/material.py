@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import itemgetter
 from pathlib import Path
 
-from ..config.training import Recipe, SourceConfig
+from ..config.training import Recipe
 from ..data.importers.jsonl import read_dialogues
 from ..data.split import is_held_out, without_copies
 from ..data.stored import PreparedDataset, decode_dialogues, is_prepared
@@ -86,10 +86,17 @@ def recipe_material(recipe: Recipe) -> Material:
     held_out: list[Dialogue] = []
     learnt: list[tuple[Dialogue, str | None]] = []
     items: list[Exchange] = []
+    stored: list[Iterator[Exchange]] = []
     sources = recipe.dialogue_sources
     for source in sources:
-        for is_validation, dialogue in _recipe_dialogues(recipe, source):
-            if is_validation:
+        path = Path(recipe.data_root) / source.path
+        if is_prepared(path):
+            dataset = PreparedDataset(path)
+            items += stored_exchanges(dataset, "valid")
+            stored.append(stored_exchanges(dataset, "train"))
+            continue
+        for dialogue in islice(read_dialogues(path), source.limit):
+            if is_held_out(dialogue, recipe.validation_percent):
                 held_out.append(dialogue)
                 items += exchanges(dialogue, source.reply_speaker)
             else:
@@ -99,21 +106,17 @@ def recipe_material(recipe: Recipe) -> Material:
     return Material(
         names=tuple(Path(source.path).name for source in sources),
         items=items,
-        trigram_items=_learnt_exchanges(learnt, held_out),
+        trigram_items=chain(*stored, _learnt_exchanges(learnt, held_out)),
         contexts=[tuple(context) for context in recipe.sample_contexts],
     )
 
 
-def _recipe_dialogues(recipe: Recipe, source: SourceConfig) -> Iterator[tuple[bool, Dialogue]]:
-    """Yield a source's dialogues, each with whether it is held out."""
-    path = Path(recipe.data_root) / source.path
-    if is_prepared(path):
-        dataset = PreparedDataset(path)
-        for split in ("train", "valid"):
-            yield from ((split == "valid", d) for d in decode_dialogues(dataset, split))
-        return
-    for dialogue in islice(read_dialogues(path), source.limit):
-        yield is_held_out(dialogue, recipe.validation_percent), dialogue
+def stored_exchanges(dataset: PreparedDataset, split: str) -> Iterator[Exchange]:
+    """Give the replies of a data set's `train` or `valid` part: of one person alone if it was prepared so."""
+    for texts, is_reply in decode_dialogues(dataset, split):
+        for place, text in enumerate(texts):
+            if is_reply[place]:
+                yield Exchange(texts[:place], text)
 
 
 def _learnt_exchanges(

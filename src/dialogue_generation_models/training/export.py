@@ -56,7 +56,7 @@ def export(recipe: Recipe, run: Path, *, command: str, track: Track) -> Path:
         parameters=sum(p.numel() for p in model.parameters()),
         vocab_size=tokenizer.vocab_size,
         data=_data(recipe, run),
-        training=_training(recipe, run, command),
+        training=training_facts(recipe, run, command),
         evaluated_on=f"{recipe.validation_percent:g} % of the dialogues, held out by a hash of their "
         "id, without copies in training",
         weaknesses=tuple(recipe.weaknesses),
@@ -92,7 +92,8 @@ def _data(recipe: Recipe, run: Path) -> tuple[DataSource, ...]:
     )
 
 
-def _training(recipe: Recipe, run: Path, command: str) -> TrainingFacts:
+def training_facts(recipe: Recipe, run: Path, command: str) -> TrainingFacts:
+    """Read from a run's log how its model came to be."""
     log = list(read_log(run / LOG))
     machine = [record for record in log if "hardware" in record][-1]
     last = [record for record in log if "seconds" in record][-1]

@@ -25,13 +25,13 @@ from ..checkpoint.folder import write_file
 from ..config.io import read_config_file
 from ..config.training import Recipe
 from ..errors import ConfigError, OptionError, TrainingError
-from ..models import build_model
 from ..tokenizer.tokenizer import Tokenizer
 from .checkpointing import Checkpoints, Progress
 from .corpus import Corpus
 from .interruption import only_trainer, stop_after_step
 from .loop import train
 from .processes import Processes
+from .starting import starting_model
 from .view import RunView, SilentView
 
 RECIPE = "recipe.json"
@@ -109,7 +109,7 @@ def _train(
     stages = [corpus.stage(stage, tokenizer, held_out) for stage in recipe.stages]
     view.plan(stages)
     torch.manual_seed(recipe.seed)
-    model = build_model(recipe.model)
+    model = starting_model(recipe)
     with stop_after_step() as is_stopping:
         return train(
             model,

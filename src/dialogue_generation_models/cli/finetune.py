@@ -1,0 +1,128 @@
+"""`dgm finetune`: let a model learn from chats, from the export file to a model folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import DeviceOption
+from .progress import show_progress, show_stages
+
+if TYPE_CHECKING:
+    from ..training.finetuning import Finetuned, FinetuningOrder
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def finetune(
+    exports: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="INPUT...",
+            help="Exports of messengers, or anything else that dgm prepare reads.",
+        ),
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="The model that learns on: a name or a folder.")
+    ] = "gpt-mini-ko",
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="MODEL", help="The folder of the new model."),
+    ] = Path("my-bot"),
+    me: Annotated[
+        str | None,
+        typer.Option("--me", metavar="NAME", help="Learn only this person's messages as replies."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DATASET", help="A data set of dgm prepare, for INPUT."),
+    ] = None,
+    has_consent: Annotated[
+        bool,
+        typer.Option(
+            "--i-have-consent",
+            help="Vouch for all inputs: everybody agreed and is of age, and licences allow it.",
+        ),
+    ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", metavar="FILE.toml", help="Settings and consent, as for dgm prepare."
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="How it learns, e.g. epochs=3."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an older model and its run.")
+    ] = False,
+    device: DeviceOption = None,
+    threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0 for all.")] = 0,
+) -> None:
+    """Let a model learn from your chats, and leave the result in MODEL.
+
+    One call imports, prepares (scrubbed of personal data) and trains; it goes on where it was stopped when the
+    same command is given again. What MODEL was made of stays in MODEL.run, for your eyes alone.
+    """
+    import torch
+    from rich.console import Console
+
+    from .. import __version__
+    from ..checkpoint.folder import pick_device
+    from ..config.finetuning import FinetuningConfig
+    from ..config.io import apply_overrides, read_config_file
+    from ..training.finetuning import FinetuningOrder, Surroundings, finetune
+
+    order = FinetuningOrder(
+        model=model,
+        output=output,
+        exports=tuple(exports or ()),
+        dataset=data,
+        me=me,
+        preparation=read_config_file(config) if config else {},
+        has_consent=has_consent,
+        overwrite=overwrite,
+        tool=f"dialogue-generation-models {__version__}",
+        command=_command(model, output, has_data=data is not None, has_me=me is not None),
+    )
+    learning = FinetuningConfig(**apply_overrides({}, overrides or []))
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        surroundings = Surroundings(str(pick_device(device)), Console(), show_stages, show_progress)
+        result = finetune(order, learning, surroundings)
+    except KeyboardInterrupt:
+        _explain_stop(order)
+        raise
+    _show(order, result)
+
+
+def _command(model: str, output: Path, *, has_data: bool, has_me: bool) -> str:
+    """Return the command for the card, with the shape of what was learnt and none of its names."""
+    what = "--data DATASET" if has_data else "EXPORT" + (" --me NAME" if has_me else "")
+    base = Path(model).name
+    return f"dgm finetune {what} --model {base} -o {output.resolve().name}"
+
+
+def _explain_stop(order: FinetuningOrder) -> None:
+    from ..training.finetuning import find_texts
+
+    print("Stopped. The same command goes on where it stopped.", file=sys.stderr)
+    texts = find_texts(order)
+    if texts is not None:
+        print(
+            f"{texts} holds what people said until then; remove it if you do not go on.",
+            file=sys.stderr,
+        )
+
+
+def _show(order: FinetuningOrder, result: Finetuned) -> None:
+    before, after = (e.perplexity.per_token for e in (result.before, result.after))
+    print(f"Perplexity on held-out replies: {before:.2f} before, {after:.2f} after.")
+    print(f"{order.output}  the model; talk to it: dgm chat --model {order.output}")
+    print(f"{order.run}  what it was made of, and the log; keep it to yourself")

@@ -1,0 +1,245 @@
+"""Fine-tuning in one call: exports or a data set in, a model folder out.
+
+    MODEL/                  the fine-tuned model, written last and whole
+    MODEL.run/              what it was made of, for its owner's eyes alone
+    MODEL.run/data/         the prepared data set, scrubbed; `dgm data forget` works on it
+    MODEL.run/recipe.json   what was run, with log.jsonl and the figures
+
+A call that was cut off goes on where it was. While exports are being prepared, `MODEL.run/.data.work` holds
+what people said; it goes away with the preparation. In the end the checkpoints go too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from ..checkpoint.folder import (
+    CONFIG,
+    TOKENIZER,
+    check_replaceable,
+    find_folder,
+    load_folder,
+)
+from ..config.finetuning import FinetuningConfig
+from ..config.preparation import PreparationConfig, preparation_config
+from ..data.manifest import unread_files
+from ..data.owner import find_owner
+from ..data.preparation import Order, is_made_of, prepare
+from ..data.sources import find_sources
+from ..data.stored import PreparedDataset, is_prepared
+from ..errors import DataError, TokenizerError, UsageError
+from ..evaluation.measure import Track
+from ..evaluation.report import Evaluation
+from .finetuned import EVALUATION, measure_base, save_finetuned
+from .interruption import only_trainer
+from .planning import Base, check_size, plan
+from .run import RECIPE, run
+
+if TYPE_CHECKING:
+    from ..data.pipeline import Watch
+
+_DATA = "data"
+_SESSION_MESSAGES = 100  # so that a chat without silences has enough dialogues to hold some out
+_VALIDATION_PERCENT = 10.0  # a person's chat is small
+
+
+@dataclass(frozen=True)
+class FinetuningOrder:
+    """What `dgm finetune` is asked for, apart from how it trains."""
+
+    model: str
+    """Name or folder of the model that learns on."""
+    output: Path
+    """The folder of the model that comes of it."""
+    exports: Sequence[Path] = ()
+    """What to prepare, or"""
+    dataset: Path | None = None
+    """the data set that was prepared already."""
+    me: str | None = None
+    """Whose messages are learnt; everybody's by default."""
+    preparation: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the preparation, as `dgm prepare --config` reads them."""
+    has_consent: bool = False
+    """Whether the user vouches for all exports."""
+    overwrite: bool = False
+    """Whether an older model and its run may be replaced."""
+    tool: str = "dialogue-generation-models"
+    """What makes the data set, with its version."""
+    command: str = "dgm finetune"
+    """What trains it again, without names, for the card."""
+
+    @property
+    def run(self) -> Path:
+        """The folder of the run, beside the model's."""
+        return self.output.with_name(f"{self.output.name}.run")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a fine-tuning runs, and to whom it tells how far it is."""
+
+    device: str
+    console: Console
+    watch: Watch
+    """Shows the steps of the preparation."""
+    measuring: Callable[[], AbstractContextManager[Track]]
+    """Shows the measures."""
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What a fine-tuning came to, on the replies that were held out."""
+
+    before: Evaluation
+    after: Evaluation
+
+
+def finetune(
+    order: FinetuningOrder, config: FinetuningConfig, surroundings: Surroundings
+) -> Finetuned:
+    """Prepare, train and write a model folder; go on where an earlier call of the same was cut off.
+
+    Raises:
+        UsageError: the order contradicts itself, or the output is in the way.
+        DataError: an input cannot be used, or holds too little.
+        TokenizerError: the data set was made for another tokenizer.
+        TrainingError: the run cannot go on.
+        KeyboardInterrupt: it was stopped.
+    """
+    _check(order)
+    base = _load_base(order.model)
+    dataset = _dataset(order, base, surroundings)
+    check_tokenizer(dataset, base)
+    recipe = plan(
+        base, dataset, config, name=order.output.resolve().name, device=surroundings.device
+    )
+    order.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with surroundings.measuring() as track:
+        before = measure_base(base, dataset, order.run, track)
+    say = surroundings.console.print
+    counts = dataset.manifest["counts"]
+    say(
+        f"{counts['train']['replies']:,} replies to learn, {counts['valid']['replies']:,} held out; "
+        f"{base.name} has a perplexity of {before.perplexity.per_token:.2f} on those"
+    )
+    run(recipe, order.run, device=surroundings.device, console=surroundings.console)
+    say("Measuring the best weights ...")
+    place = (order.run, order.output)
+    with surroundings.measuring() as track:
+        after = save_finetuned(base, before, recipe, place, command=order.command, track=track)
+    for checkpoint in order.run.glob("*.safetensors"):
+        checkpoint.unlink()
+    return Finetuned(before, after)
+
+
+def check_tokenizer(dataset: PreparedDataset, base: Base) -> None:
+    """Refuse a data set whose ids mean something else than the model's.
+
+    Raises:
+        TokenizerError: they do.
+    """
+    digest = hashlib.sha256(base.tokenizer.to_bytes()).hexdigest()
+    if dataset.manifest["tokenizer"]["sha256"] != digest:
+        raise TokenizerError(
+            f"The data set {dataset.folder} was prepared with another tokenizer than {base.name}'s; "
+            f"prepare it again with --tokenizer {base.name}."
+        )
+
+
+def _check(order: FinetuningOrder) -> None:
+    """Refuse what contradicts itself, and an output that is in the way, before anything slow begins."""
+    if bool(order.exports) == bool(order.dataset):
+        raise UsageError("Give either files to learn from or --data DATASET.")
+    if order.dataset and (order.me or order.preparation or order.has_consent):
+        raise UsageError(
+            "A data set is prepared already: give --me, --config and --i-have-consent to dgm prepare."
+        )
+    check_replaceable(order.output)
+    if (order.output / CONFIG).exists() and not order.overwrite:
+        raise UsageError(f"{order.output} exists; name another folder or add --overwrite.")
+    if order.run.is_dir() and any(order.run.iterdir()):
+        is_ours = (order.run / RECIPE).is_file() or find_texts(order) is not None
+        if not (is_ours or is_prepared(order.run / _DATA)):
+            raise UsageError(f"{order.run} is no run of dgm finetune; name another folder with -o.")
+        if order.overwrite and (order.run / EVALUATION).is_file():
+            _clear(order.run)
+
+
+def _clear(run: Path) -> None:
+    """Empty the folder of a run that came to its end; one that was cut off goes on instead."""
+    with only_trainer(run):
+        for path in run.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != ".lock":
+                path.unlink()
+
+
+def _load_base(name: str) -> Base:
+    folder = find_folder(name).resolve()
+    loaded = load_folder(folder, precision="float32")
+    if loaded.tokenizer is None:
+        raise TokenizerError(
+            f"The model {name} has no tokenizer.model, so it cannot learn from text."
+        )
+    return Base(folder.name, folder, loaded.model, loaded.tokenizer, loaded.decoding)
+
+
+def _dataset(order: FinetuningOrder, base: Base, surroundings: Surroundings) -> PreparedDataset:
+    """Return the data set of the order, made now if it must be."""
+    if order.dataset:
+        return PreparedDataset(order.dataset)
+    config = _preparation(order)
+    request = Order(
+        inputs=order.exports,
+        output=order.run / _DATA,
+        tokenizer=base.folder / TOKENIZER,
+        tool=order.tool,
+        has_consent=order.has_consent,
+    )
+    if not is_prepared(request.output):
+        is_new = not order.run.exists()
+        order.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            surroundings.console.print("Preparing the data ...")
+            prepare(request, config, surroundings.watch)
+            dataset = PreparedDataset(request.output)
+            if unread := unread_files(dataset.manifest):
+                raise DataError(f"An input cannot be read, {unread[0]}; mend it or leave it out.")
+            check_size(dataset)
+        except DataError:
+            if is_new:
+                shutil.rmtree(order.run, ignore_errors=True)
+            raise
+    elif not is_made_of(request, config):
+        raise UsageError(
+            f"{order.run} holds a fine-tuning of other inputs or settings; name another folder with "
+            "-o, or remove it."
+        )
+    return PreparedDataset(request.output)
+
+
+def _preparation(order: FinetuningOrder) -> PreparationConfig:
+    """Make the settings of the preparation: the user's, and defaults for the chat of one person."""
+    table = {"validation_percent": _VALIDATION_PERCENT, **order.preparation}
+    table["sessions"] = {"max_messages": _SESSION_MESSAGES, **table.get("sessions", {})}
+    config = preparation_config(table, None)
+    me = order.me or config.sessions.me
+    if me is None:
+        return config
+    sources = find_sources(order.exports, config.sources, has_consent=order.has_consent)
+    return config.replace(sessions={**config.sessions.model_dump(), "me": find_owner(sources, me)})
+
+
+def find_texts(order: FinetuningOrder) -> Path | None:
+    """Return the folder in which a preparation that was stopped left what people said, if there is one."""
+    folder = order.run / f".{_DATA}.work"
+    return folder if folder.is_dir() else None

@@ -1,0 +1,52 @@
+"""The weights that a training begins with, and those that it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from ..checkpoint.folder import find_folder, load_folder
+from ..checkpoint.tensors import build_empty, fill
+from ..config.training import Recipe
+from ..errors import TrainingError
+from ..models import build_model
+
+if TYPE_CHECKING:
+    from ..models import Model
+
+_NO_SHAPE = {"dropout", "attention_dropout"}
+
+
+def starting_model(recipe: Recipe) -> Model:
+    """Build the recipe's model, with fresh weights or those of the model that it starts from.
+
+    Raises:
+        TrainingError: that model has another shape.
+        ModelNotFoundError, CheckpointError: there is no such model, or it is damaged.
+    """
+    if recipe.start_from is None:
+        return build_model(recipe.model)
+    base = load_folder(find_folder(recipe.start_from), device="cpu", precision="float32").model
+    shapes = [config.model_dump(exclude=_NO_SHAPE) for config in (base.config, recipe.model)]
+    if shapes[0] != shapes[1]:
+        raise TrainingError(
+            f"The model {recipe.start_from} has another shape than the recipe's [model]; "
+            "give the shape of its config.json."
+        )
+    return trained_model(recipe, base.state_dict(), f"The model {recipe.start_from}")
+
+
+def trained_model(recipe: Recipe, tensors: Mapping[str, Tensor], source: str) -> Model:
+    """Build the recipe's model with the weights that a training left.
+
+    Args:
+        recipe: what was run.
+        tensors: the weights by name.
+        source: begins the sentence of an error.
+
+    Raises:
+        CheckpointError: the weights are of another model, or not finite.
+    """
+    return fill(build_empty(recipe.model, len(tensors), source), tensors, source)

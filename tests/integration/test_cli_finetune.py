@@ -1,0 +1,231 @@
+"""`dgm finetune`: from an export to a model folder that chats, and what it leaves and refuses."""
+
+from __future__ import annotations
+
+import random
+import stat
+import sys
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from dialogue_generation_models.checkpoint.folder import load_folder, save_folder
+from dialogue_generation_models.cli.main import main
+from dialogue_generation_models.config.decoding import DecodingConfig
+from dialogue_generation_models.config.model import GPTConfig
+from dialogue_generation_models.data.stored import PreparedDataset, decode_dialogues, read_uses
+from dialogue_generation_models.models.gpt import GPT
+from dialogue_generation_models.tokenizer.tokenizer import Tokenizer
+
+ME, OTHER = "나래", "가람"
+PHONE = "010-2345-6789"
+ASKED = ["오늘 뭐 먹을까", "영화 볼래", "내일 보자", "힘들다 쉬고 싶어", "재밌는 거 있대"]
+ANSWERED = ["그래 내일 보자", "진짜 재밌는 영화", "좀 쉬고 싶어", "안녕하세요 반갑습니다"]
+# What the tests need nothing of, and what takes long.
+SETTINGS = "parts = 2\n[scrub]\nname_models = false\n[dedup]\nnear = false\nkeep_dialogues = 0\n"
+FAST = ["--set", "epochs=1", "--set", "batch_size=8", "--set", "precision=float32"]
+
+
+def write_export(path: Path, days: int) -> Path:
+    chooser = random.Random(0)
+    with path.open("w", encoding="utf-8") as file:
+        file.write(f"{OTHER} 님과 카카오톡 대화\n저장한 날짜 : 2022-11-03 10:44:52\n\n")
+        for day in range(days):
+            file.write(
+                f"--------------- 2020년 {1 + day // 28}월 {1 + day % 28}일 일요일 ---------------\n"
+            )
+            for n in range(3):
+                asked, answered = chooser.choice(ASKED), chooser.choice(ANSWERED)
+                file.write(f"[{OTHER}] [오전 9:{2 * n:02d}] {asked} {chooser.randrange(99)}\n")
+                file.write(f"[{ME}] [오전 9:{2 * n + 1:02d}] {answered} {chooser.randrange(99)}\n")
+        ask = f"내일 저녁에 우리 집에 만나러 오다가 혹시 길을 잃어버리면 바로 여기로 전화해 줘 알았지 {PHONE}"
+        file.write(f"[{OTHER}] [오전 9:30] {ask}\n[{ME}] [오전 9:31] 그래 저장할게\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenizer) -> Path:
+    """A folder with an export, settings, and a model to begin with."""
+    folder = tmp_path_factory.mktemp("finetune")
+    write_export(folder / "chat.txt", 120)
+    (folder / "prep.toml").write_text(SETTINGS, encoding="utf-8")
+    config = GPTConfig(
+        vocab_size=tiny_tokenizer.vocab_size, n_ctx=64, n_embd=32, n_layer=2, n_head=4, n_inner=64
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = GPT(config)
+    save_folder(
+        folder / "base", model, tiny_tokenizer, DecodingConfig(max_tokens=6), card="A card."
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bot(place: Path) -> Path:
+    """The folder of a fine-tuned model."""
+    assert main(call(place, "bot", "--me", ME)) == 0
+    return place / "bot"
+
+
+def call(place: Path, output: str, *options: str, export: str = "chat.txt") -> list[str]:
+    where = ["--model", str(place / "base"), "-o", str(place / output), "--device", "cpu"]
+    preparation = ["--config", str(place / "prep.toml"), "--i-have-consent"]
+    return ["finetune", str(place / export), *where, *preparation, *FAST, *options]
+
+
+def test_an_export_becomes_a_model_that_chats_and_says_what_was_gained(bot: Path) -> None:
+    loaded, base = load_folder(bot), load_folder(bot.parent / "base")
+    assert loaded.tokenizer is not None
+    assert loaded.decoding == base.decoding
+    changed = [
+        name
+        for name, weight in base.model.state_dict().items()
+        if not torch.equal(weight.bfloat16(), loaded.model.state_dict()[name].bfloat16())
+    ]
+    assert len(changed) > 20
+    card = (bot / "README.md").read_text(encoding="utf-8")
+    assert 'base_model: "base"' in card
+    row = next(line for line in card.splitlines() if line.startswith("| perplexity per token"))
+    before, after = (float(cell) for cell in row.split("|")[2:4])
+    assert after < 0.9 * before
+
+
+def test_only_what_is_scrubbed_stays_and_it_stays_private(bot: Path) -> None:
+    run = bot.with_name("bot.run")
+    if sys.platform != "win32":
+        assert stat.S_IMODE(run.stat().st_mode) == 0o700
+    names = sorted(path.name for path in run.iterdir() if path.name != ".lock")
+    assert names == [
+        "base-evaluation.json",
+        "data",
+        "data.json",
+        "evaluation.json",
+        "log.jsonl",
+        "recipe.json",
+        "tokenizer.model",
+    ]
+    dataset = PreparedDataset(run / "data")
+    texts = [
+        t for s in ("train", "valid") for turns, _ in decode_dialogues(dataset, s) for t in turns
+    ]
+    assert dataset.manifest["sources"][0]["scrub"]["counts"]["phone"] == 1
+    assert not any(PHONE in text for text in texts)
+    for path in [*run.rglob("*"), *bot.iterdir()]:
+        if path.is_file():
+            content = path.read_bytes()
+            assert not any(word.encode() in content for word in (ME, OTHER, PHONE)), path.name
+
+
+def test_replies_of_me_alone_are_learnt(bot: Path) -> None:
+    dataset = PreparedDataset(bot.with_name("bot.run") / "data")
+    learnt = [
+        text
+        for split in ("train", "valid")
+        for texts, is_reply in decode_dialogues(dataset, split)
+        for text, mine in zip(texts, is_reply, strict=True)
+        if mine
+    ]
+    assert len(learnt) > 300
+    assert all(text.startswith((*ANSWERED, "그래 저장할게")) for text in learnt)
+    assert [use["run"] for use in read_uses(dataset.folder)] == [str(bot.with_name("bot.run"))]
+
+
+def test_a_stopped_call_goes_on_and_ends_like_a_straight_one(
+    place: Path, bot: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @contextmanager
+    def stop_at_once() -> Iterator[object]:
+        yield lambda: True
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dialogue_generation_models.training.run.stop_after_step", stop_at_once)
+        assert main(call(place, "again", "--me", ME)) == 130
+    assert "The same command goes on" in capsys.readouterr().err
+    assert not (place / "again").exists()
+    assert main(call(place, "again", "--me", ME)) == 0
+    expected, found = (load_folder(place / name).model.state_dict() for name in ("bot", "again"))
+    assert all(torch.equal(weight, found[name]) for name, weight in expected.items())
+
+
+def test_a_data_set_is_learnt_from_where_it_is(place: Path, bot: Path) -> None:
+    dataset = bot.with_name("bot.run") / "data"
+    where = ["--model", str(place / "base"), "-o", str(place / "from-data"), "--device", "cpu"]
+    assert main(["finetune", "--data", str(dataset), *where, *FAST]) == 0
+    expected, found = (
+        load_folder(place / name).model.state_dict() for name in ("bot", "from-data")
+    )
+    assert all(torch.equal(weight, found[name]) for name, weight in expected.items())
+    assert not (place / "from-data.run" / "data").exists()
+
+
+def test_an_older_model_is_replaced_only_when_asked_and_only_when_the_new_one_is_whole(
+    place: Path, bot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (bot / "model.safetensors").read_bytes()
+    assert main(call(place, "bot", "--me", ME)) == 2
+    assert "add --overwrite" in capsys.readouterr().err
+    assert (bot / "model.safetensors").read_bytes() == before
+    shorter = ["--me", ME, "--overwrite", "--set", "max_steps=2"]
+    assert main(call(place, "bot", *shorter)) == 0
+    assert (bot / "model.safetensors").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--me", "아무개"], 1, "None of the 2 speakers"),
+        (["--data", "somewhere"], 2, "either files to learn from or --data"),
+        (["--set", "epochs=0"], 2, "epochs"),
+        (["--set", "rate=1"], 2, "Unknown field 'rate'"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_and_leaves_nothing(
+    place: Path, capsys: pytest.CaptureFixture[str], options: list[str], code: int, message: str
+) -> None:
+    assert main(call(place, "refused", *options)) == code
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert message in error
+    assert not any(name in error for name in (ME, OTHER, "아무개"))
+    assert not (place / "refused").exists()
+    assert not (place / "refused.run").exists()
+
+
+def test_a_small_export_is_refused_and_nothing_is_kept_of_it(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_export(place / "small.txt", 12)
+    assert main(call(place, "small", "--me", ME, export="small.txt")) == 1
+    assert "replies to learn" in capsys.readouterr().err
+    assert not list(place.glob("*small*.run"))
+
+
+def test_another_tokenizer_is_refused(
+    place: Path, bot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = bot.with_name("bot.run") / "data"
+    options = ["--model", "gpt-mini-ko", "-o", str(tmp_path / "x"), "--device", "cpu"]
+    assert main(["finetune", "--data", str(dataset), *options]) == 1
+    assert "another tokenizer" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_of_other_inputs_is_not_gone_on_with(
+    place: Path, bot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bot / "model.safetensors").rename(bot.parent / "kept")  # as if the model had been moved away
+    (bot / "config.json").unlink()
+    assert main(call(place, "bot", "--me", OTHER)) == 2
+    assert "other inputs or settings" in capsys.readouterr().err
+
+
+def test_the_name_is_found_in_any_unicode_form(place: Path) -> None:
+    from dialogue_generation_models.data.owner import find_owner
+    from dialogue_generation_models.data.sources import find_sources
+
+    sources = find_sources([place / "chat.txt"], [], has_consent=True)
+    assert find_owner(sources, unicodedata.normalize("NFD", f" {ME}")) == ME
