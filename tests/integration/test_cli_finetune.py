@@ -163,6 +163,23 @@ def test_a_data_set_is_learnt_from_where_it_is(place: Path, bot: Path) -> None:
     assert not (place / "from-data.run" / "data").exists()
 
 
+def test_adapters_are_merged_into_the_folder_and_left_alone_where_asked(
+    place: Path, bot: Path
+) -> None:
+    pytest.importorskip("peft")
+    from dialogue_generation_models.training.lora import load_adapter, merge
+
+    dataset = bot.with_name("bot.run") / "data"
+    where = ["--model", str(place / "base"), "-o", str(place / "lora"), "--device", "cpu"]
+    adapters = ["--lora", "--lora-rank", "2", "--keep-adapter", "--set", "max_steps=4"]
+    assert main(["finetune", "--data", str(dataset), *where, *FAST, *adapters]) == 0
+    base, found = (load_folder(place / name).model for name in ("base", "lora"))
+    assert torch.equal(found.token_embedding.weight, base.token_embedding.weight.bfloat16().float())
+    merged = merge(load_adapter(base, place / "lora.run" / "adapter"))
+    for name, weight in found.state_dict().items():
+        assert torch.equal(weight, merged.state_dict()[name].bfloat16().float()), name
+
+
 def test_an_older_model_is_replaced_only_when_asked_and_only_when_the_new_one_is_whole(
     place: Path, bot: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,6 +219,15 @@ def test_a_small_export_is_refused_and_nothing_is_kept_of_it(
     assert main(call(place, "small", "--me", ME, export="small.txt")) == 1
     assert "replies to learn" in capsys.readouterr().err
     assert not list(place.glob("*small*.run"))
+
+
+def test_a_file_that_cannot_be_read_is_not_passed_over(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "other.txt").write_text("이것은 대화가 아니다\n", encoding="utf-8")
+    assert main(call(place, "unread", str(place / "other.txt"))) == 1
+    assert "mend it or leave it out" in capsys.readouterr().err
+    assert not (place / "unread.run").exists()
 
 
 def test_another_tokenizer_is_refused(

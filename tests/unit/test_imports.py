@@ -13,7 +13,7 @@ IMPORT_ALL = """
 import importlib, pkgutil, sys
 for extra in (
     "transformers", "zstandard", "hypothesis", "accelerate", "kiwipiepy", "sudachipy",
-    "datatrove", "loguru", "matplotlib", "jinja2", "ctranslate2",
+    "datatrove", "loguru", "matplotlib", "jinja2", "ctranslate2", "peft", "opacus",
 ):
     sys.modules[extra] = None  # importing it fails
 import dialogue_generation_models as package

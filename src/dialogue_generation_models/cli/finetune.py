@@ -48,6 +48,15 @@ def finetune(
             help="Vouch for all inputs: everybody agreed and is of age, and licences allow it.",
         ),
     ] = False,
+    is_lora: Annotated[
+        bool, typer.Option("--lora", help="Train low-rank adapters alone, and merge them.")
+    ] = False,
+    lora_rank: Annotated[
+        int | None, typer.Option("--lora-rank", min=1, help="Their inner width.  [default: 8]")
+    ] = None,
+    keep_adapter: Annotated[
+        bool, typer.Option("--keep-adapter", help="Also leave the adapters in MODEL.run/adapter.")
+    ] = False,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -87,10 +96,13 @@ def finetune(
         preparation=read_config_file(config) if config else {},
         has_consent=has_consent,
         overwrite=overwrite,
+        keeps_adapter=keep_adapter,
         tool=f"dialogue-generation-models {__version__}",
         command=_command(model, output, has_data=data is not None, has_me=me is not None),
     )
-    learning = FinetuningConfig(**apply_overrides({}, overrides or []))
+    lora = {} if lora_rank is None else {"rank": lora_rank}
+    given = {"lora": lora} if is_lora or lora or keep_adapter else {}
+    learning = FinetuningConfig(**apply_overrides(given, overrides or []))
     if threads:
         torch.set_num_threads(threads)
     try:

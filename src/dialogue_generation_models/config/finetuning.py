@@ -9,6 +9,7 @@ from pydantic import Field
 from ..errors import DialogueModelError, OptionError
 from .model import Size
 from .schema import Config
+from .training import LoRAConfig
 
 Positive = Annotated[float, Field(gt=0.0)]
 
@@ -25,7 +26,9 @@ class FinetuningConfig(Config):
     batch_size: Size | None = None
     """Packed rows (GPT) or pairs (encoder-decoders) in a step; by default by the size of the data."""
     learning_rate: Positive | None = None
-    """Highest rate; by default 5e-4 for all weights, 2e-3 for an adapter."""
+    """Highest rate; by default 5e-4 for all weights, 2e-3 for adapters."""
+    lora: LoRAConfig | None = None
+    """Train low-rank adapters alone; all weights by default."""
     warmup_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
     """Part of the steps over which the rate grows."""
     validations: Size = 12

@@ -70,6 +70,17 @@ class StageConfig(Config):
     all of them, the first too (GPT only)."""
 
 
+class LoRAConfig(Config):
+    """Low-rank adapters on all linear layers, in the place of training all weights."""
+
+    rank: Size = 8
+    """Inner width of an adapter; its size, and what it can learn, grow with it."""
+    alpha: Positive = 16.0
+    """The adapter is added alpha / rank times."""
+    dropout: Rate = 0.0
+    """Dropout rate of what goes into an adapter."""
+
+
 class Recipe(Config):
     """Everything that decides a training run's result, apart from the hardware."""
 
@@ -85,6 +96,8 @@ class Recipe(Config):
     """Decides initial weights, order of the data and dropout."""
     start_from: str | None = None
     """The model, a name or a folder, whose weights the training begins with; fresh ones by default."""
+    lora: LoRAConfig | None = None
+    """Train adapters alone, which are merged into the weights in the end; all weights by default."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """bfloat16: matrix products in bf16 by autocast; weights and optimizer stay float32."""
     optimizer: Literal["adamw", "muon", "adafactor"] = "adamw"
@@ -146,6 +159,12 @@ class Recipe(Config):
                 raise ValueError(
                     "reply_speaker and learnt = 'turns' exclude each other; remove one"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_are_for_a_trained_model(self) -> Self:
+        if self.lora is not None and self.start_from is None:
+            raise ValueError("an adapter needs the model that it is for; give start_from")
         return self
 
     @model_validator(mode="after")

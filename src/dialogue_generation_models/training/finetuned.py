@@ -18,12 +18,14 @@ from ..evaluation.material import Material, stored_exchanges
 from ..evaluation.measure import Subject, Track, evaluate
 from ..evaluation.report import Evaluation
 from .export import training_facts
+from .lora import save_adapter
 from .planning import Base
 from .run import BEST
-from .starting import trained_model
+from .starting import adapted_model, trained_model
 
 EVALUATION = "evaluation.json"
 """In the run's folder: the figures of the finished model."""
+ADAPTER = "adapter"
 
 _OPTIONS = EvaluationConfig(limit=2000, ranked=0, generated=0)
 _NO_SAMPLES = (
@@ -72,7 +74,7 @@ def save_finetuned(
     run, folder = place
     best = run / BEST
     if not best.exists():
-        raise TrainingError(f"{run} has no best weights; start again with --overwrite.")
+        raise TrainingError(f"{run} has no best weights; remove it, and start again.")
     model = trained_model(recipe, read_tensors(best), str(best))
     dataset = PreparedDataset(Path(recipe.data_root) / recipe.stages[0].sources[0].path)
     facts = CardFacts(
@@ -94,6 +96,13 @@ def save_finetuned(
     card = model_card(replace(facts, evaluation=after))
     save_folder(folder, shipped, base.tokenizer, recipe.decoding, card=card, dtype=torch.bfloat16)
     return after
+
+
+def keep_adapter(base: Base, recipe: Recipe, run: Path) -> None:
+    """Write the adapters that validated best into the run's folder, where weights go away in the end."""
+    if recipe.lora is not None:
+        model = adapted_model(recipe, read_tensors(run / BEST), str(run / BEST))
+        save_adapter(model, recipe.lora, run / ADAPTER, base.name)
 
 
 def _material(dataset: PreparedDataset) -> Material:

@@ -38,7 +38,7 @@ from ..data.stored import PreparedDataset, is_prepared
 from ..errors import DataError, TokenizerError, UsageError
 from ..evaluation.measure import Track
 from ..evaluation.report import Evaluation
-from .finetuned import EVALUATION, measure_base, save_finetuned
+from .finetuned import EVALUATION, keep_adapter, measure_base, save_finetuned
 from .interruption import only_trainer
 from .planning import Base, check_size, plan
 from .run import RECIPE, run
@@ -71,6 +71,8 @@ class FinetuningOrder:
     """Whether the user vouches for all exports."""
     overwrite: bool = False
     """Whether an older model and its run may be replaced."""
+    keeps_adapter: bool = False
+    """Whether adapters are also left alone, in the run's folder."""
     tool: str = "dialogue-generation-models"
     """What makes the data set, with its version."""
     command: str = "dgm finetune"
@@ -135,6 +137,8 @@ def finetune(
     place = (order.run, order.output)
     with surroundings.measuring() as track:
         after = save_finetuned(base, before, recipe, place, command=order.command, track=track)
+    if order.keeps_adapter:
+        keep_adapter(base, recipe, order.run)
     for checkpoint in order.run.glob("*.safetensors"):
         checkpoint.unlink()
     return Finetuned(before, after)

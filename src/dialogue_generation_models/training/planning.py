@@ -31,6 +31,7 @@ _STEPS_AN_EPOCH = 60  # aimed at; fewer steps of more rows learn less from as mu
 _ROWS = (2, 16)  # packed rows in a step, at least and at most
 _PAIRS = (8, 128)  # pairs in a step
 _RATE = 5e-4
+_LORA_RATE = 2e-3
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def plan(
         sources=[SourceConfig(path=dataset.folder.name, license=_licence(dataset))],
         steps=1,
         batch_size=1,
-        learning_rate=config.learning_rate or _RATE,
+        learning_rate=config.learning_rate or (_LORA_RATE if config.lora else _RATE),
     )
     draft = Recipe(
         name=re.sub(r"[^\w.-]+", "-", name).lstrip(".-") or "model",
@@ -76,6 +77,7 @@ def plan(
         data_root=str(dataset.folder.parent),
         seed=config.seed,
         start_from=str(base.folder),
+        lora=config.lora,
         precision=_precision(config, device),
         weight_decay=0.01,
         decoding=base.decoding,

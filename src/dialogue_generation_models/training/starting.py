@@ -10,7 +10,7 @@ from torch import Tensor
 from ..checkpoint.folder import find_folder, load_folder
 from ..checkpoint.tensors import build_empty, fill
 from ..config.training import Recipe
-from ..errors import TrainingError
+from ..errors import CheckpointError, TrainingError
 from ..models import build_model
 
 if TYPE_CHECKING:
@@ -35,11 +35,16 @@ def starting_model(recipe: Recipe) -> Model:
             f"The model {recipe.start_from} has another shape than the recipe's [model]; "
             "give the shape of its config.json."
         )
-    return trained_model(recipe, base.state_dict(), f"The model {recipe.start_from}")
+    model = _filled(recipe, base.state_dict(), f"The model {recipe.start_from}")
+    if recipe.lora is None:
+        return model
+    from .lora import attach
+
+    return attach(model, recipe.lora)
 
 
 def trained_model(recipe: Recipe, tensors: Mapping[str, Tensor], source: str) -> Model:
-    """Build the recipe's model with the weights that a training left.
+    """Build the recipe's model with the weights that a training left, adapters merged into them.
 
     Args:
         recipe: what was run.
@@ -49,4 +54,26 @@ def trained_model(recipe: Recipe, tensors: Mapping[str, Tensor], source: str) ->
     Raises:
         CheckpointError: the weights are of another model, or not finite.
     """
+    if recipe.lora is None:
+        return _filled(recipe, tensors, source)
+    from .lora import merge
+
+    return merge(adapted_model(recipe, tensors, source))
+
+
+def adapted_model(recipe: Recipe, tensors: Mapping[str, Tensor], source: str) -> Model:
+    """Build the recipe's model with the weights and adapters that a training of adapters left.
+
+    Raises:
+        CheckpointError: they are of another model.
+    """
+    model = starting_model(recipe)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError:
+        raise CheckpointError(f"{source} belongs to another model.") from None
+    return model.eval()
+
+
+def _filled(recipe: Recipe, tensors: Mapping[str, Tensor], source: str) -> Model:
     return fill(build_empty(recipe.model, len(tensors), source), tensors, source)
