@@ -16,6 +16,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "exporting.md").read_text(encoding=
 def test_the_commands_and_the_code_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("transformers")
     pytest.importorskip("ctranslate2")
+    pytest.importorskip("onnxscript")
     monkeypatch.setattr(
         "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "code")
     )

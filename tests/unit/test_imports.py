@@ -14,6 +14,7 @@ import importlib, pkgutil, sys
 for extra in (
     "transformers", "zstandard", "hypothesis", "accelerate", "kiwipiepy", "sudachipy",
     "datatrove", "loguru", "matplotlib", "jinja2", "ctranslate2", "peft", "opacus",
+    "onnx", "onnxscript", "onnxruntime",
 ):
     sys.modules[extra] = None  # importing it fails
 import dialogue_generation_models as package

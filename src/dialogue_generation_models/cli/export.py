@@ -19,7 +19,9 @@ def export(
     model: ModelOption,
     to: Annotated[
         Format,
-        typer.Option("--format", "-f", help="huggingface: transformers. ctranslate2: CTranslate2."),
+        typer.Option(
+            "--format", "-f", help="For transformers, onnxruntime and its kin, or CTranslate2."
+        ),
     ],
     output: Annotated[
         Path,
@@ -29,8 +31,8 @@ def export(
 ) -> None:
     """Write a model for another engine, with float32 weights and the same outputs.
 
-    What a format cannot hold exactly is refused, and nothing is written. ctranslate2 needs the
-    extra "export".
+    What a format cannot hold exactly is refused, and nothing is written. onnx and ctranslate2 need
+    the extra "export".
     """
     from ..export.formats import export as write
 

@@ -2,5 +2,5 @@
 
 from typing import Literal, TypeAlias
 
-Format: TypeAlias = Literal["huggingface", "ctranslate2"]
+Format: TypeAlias = Literal["huggingface", "onnx", "ctranslate2"]
 """What `dgm export` can write."""

@@ -53,6 +53,10 @@ def _write(folder: ModelFolder, to: Format, place: Path) -> str:
         from .ctranslate2 import write_ctranslate2
 
         return write_ctranslate2(folder, place)
+    if to == "onnx":
+        from .onnx import write_onnx
+
+        return write_onnx(folder, place)
     from .huggingface import write_transformers
 
     return write_transformers(folder, place)

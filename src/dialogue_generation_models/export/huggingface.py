@@ -10,7 +10,7 @@ No class of `transformers` is an exact Meena: BART and its kin have a norm after
 without one, drops its position table whenever it is saved. Nothing here imports `transformers`.
 
 The tokenizer is code of the folder's own for all three: `tokenizers`' unigram breaks ties another way than
-SentencePiece, so that ㅋㅋㅋㅋㅋ is cut elsewhere.
+SentencePiece, so that runs like ㅋㅋㅋㅋㅋㅋㅋ are cut elsewhere.
 """
 
 from __future__ import annotations

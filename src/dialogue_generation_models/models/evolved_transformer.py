@@ -222,13 +222,21 @@ class EvolvedTransformer(nn.Module):
         return self.decode(reply_ids, memory, memory_mask, logits_at=logits_at)
 
     def encode(
-        self, context_ids: Tensor, context_mask: Tensor | None = None
+        self,
+        context_ids: Tensor,
+        context_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Read the context: [B, S] → memory [B, S, C] and its mask, bool [B, S]."""
+        """Read the context: [B, S] → memory [B, S, C] and its mask, bool [B, S].
+
+        Positions, [B, S], are counted from the first token that the mask keeps unless they are given.
+        """
         if context_mask is None:
             context_mask = context_ids != self.config.pad_id
         segment_ids = context_mask.long()
-        x = self._embed(context_ids, segment_positions(segment_ids))
+        if position_ids is None:
+            position_ids = segment_positions(segment_ids)
+        x = self._embed(context_ids, position_ids)
         # Padding looks at padding, so that no row of the mask is empty.
         mask = (segment_ids[:, :, None] == segment_ids[:, None, :])[:, None]  # [B, 1, S, S]
         for cell in self.encoder:

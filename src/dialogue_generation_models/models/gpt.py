@@ -106,13 +106,24 @@ class GPT(nn.Module):
         Returns:
             Logits, [B, T, V], or [N, V] for the N places marked in `logits_at`.
         """
-        x, mask = self._embed(input_ids, segment_ids, position_ids, cache)
-        for block in self.blocks:
-            x = block(x, mask, cache)
-        x = self.final_norm(x)
+        x = self.read(input_ids, segment_ids=segment_ids, position_ids=position_ids, cache=cache)
         if logits_at is not None:
             x = x[logits_at]  # [N, C]
         return cast(Tensor, self.head(x))  # [B, T, V]
+
+    def read(
+        self,
+        input_ids: Tensor,
+        *,
+        segment_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Compute what the head scores: [B, T] → [B, T, C]; arguments as in `forward`."""
+        x, mask = self._embed(input_ids, segment_ids, position_ids, cache)
+        for block in self.blocks:
+            x = block(x, mask, cache)
+        return cast(Tensor, self.final_norm(x))
 
     def _embed(
         self,
