@@ -9,16 +9,16 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .checkpoint.folder import find_folder, load_folder, pick_device
 from .config.decoding import PRESETS, DecodingConfig
 from .config.model import AnyModelConfig, EncoderDecoderConfig
-from .decoding.generate import generate, stream
-from .dialogue import Dialogue
+from .decoding.generate import Candidate, count_rows, generate, stream
+from .decoding.scheduler import Limits, Scheduler
+from .dialogue import Dialogue, is_blank
 from .errors import InputTextError, OptionError, TokenizerError, UsageError
 from .inference.engine import TorchEngine
 from .inference.int8 import pack_int8
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 MAX_TURN_CHARACTERS = 10_000
 """Longer turns are not even tokenised: bringing 1 MB of combining marks into NFC takes minutes."""
-_INVISIBLE_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 
 
 @dataclass(frozen=True)
@@ -149,10 +148,43 @@ class Chatbot:
         prompts = [self._prompt(history, settled) for history in histories]
         if not prompts:
             return []
-        return [
-            [Reply(tokenizer.decode(c.ids), c.score, len(c.ids), c.logp) for c in ranked]
-            for ranked in generate(self._engine, self.config, prompts, settled)
-        ]
+        found = generate(self._engine, self.config, prompts, settled)
+        return [_texts_of(ranked, tokenizer) for ranked in found]
+
+    def reply_each(
+        self,
+        histories: Iterable[Sequence[str] | Dialogue],
+        *,
+        at_once: int = 8,
+        candidates: int | None = None,
+        seed: int | None = None,
+        **options: Any,
+    ) -> Iterator[list[Reply]]:
+        """Answer any number of dialogues, in order; other arguments and errors as for `reply`.
+
+        A dialogue is begun as soon as candidates of earlier ones have ended, so that short replies do not
+        wait for long ones; no more are read from `histories` than that takes. With a seed, a dialogue gets
+        the replies that it gets alone.
+
+        Args:
+            histories: the dialogues.
+            at_once: as many dialogues, with all their candidates, are written at a time.
+        """
+        tokenizer = self._require_tokenizer()
+        settled = self.settle(candidates=candidates, seed=seed, **options)
+        if at_once < 1:
+            raise OptionError("at_once must be a whole number from 1.")
+        rows, readable = count_rows(settled), prompt_limit(self.config, settled.max_tokens)
+        limits = Limits(
+            max_rows=at_once * rows,
+            max_waiting=at_once,
+            max_cached_tokens=at_once * (self.config.n_ctx + rows * settled.max_tokens),
+            max_read_tokens=at_once * readable,  # nobody waits for single tokens
+        )
+        scheduler = Scheduler(self._engine, self.config, limits)
+        prompts = (self._prompt(history, settled) for history in histories)
+        for ranked in scheduler.answer_each(prompts, settled):
+            yield _texts_of(ranked, tokenizer)
 
     def stream(
         self, history: Sequence[str] | Dialogue, *, seed: int | None = None, **options: Any
@@ -267,18 +299,6 @@ def reply_room(config: AnyModelConfig) -> int:
     return max(1, config.n_ctx * 3 // 4)
 
 
-def is_blank(text: str) -> bool:
-    """Whether nothing in the text can be seen: spaces, controls, zero-width marks, filler letters."""
-    return not any(_is_visible(character) for character in text)
-
-
-def _is_visible(character: str) -> bool:
-    category = unicodedata.category(character)
-    # Unassigned and private code points may look like something; half surrogates get their own error.
-    is_letter = category[0] not in "CZM" or category in ("Cn", "Co", "Cs")
-    return is_letter and character not in _INVISIBLE_LETTERS
-
-
 def _texts(history: Sequence[str] | Dialogue) -> list[str]:
     if isinstance(history, Dialogue):
         history = [turn.text for turn in history.merge_speakers().turns]
@@ -287,6 +307,10 @@ def _texts(history: Sequence[str] | Dialogue) -> list[str]:
     if not history:
         raise InputTextError("The history is empty; give at least one message to be answered.")
     return list(history)
+
+
+def _texts_of(ranked: Sequence[Candidate], tokenizer: Tokenizer) -> list[Reply]:
+    return [Reply(tokenizer.decode(c.ids), c.score, len(c.ids), c.logp) for c in ranked]
 
 
 def _on_one_line(text: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+_INVISIBLE_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 
 
 @dataclass(frozen=True)
@@ -37,3 +40,15 @@ class Dialogue:
             else:
                 merged.append(turn)
         return Dialogue(tuple(merged), self.id, self.meta)
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing in the text can be seen: spaces, controls, zero-width marks, filler letters."""
+    return not any(_is_visible(character) for character in text)
+
+
+def _is_visible(character: str) -> bool:
+    category = unicodedata.category(character)
+    # Unassigned and private code points may look like something; half surrogates get their own error.
+    is_letter = category[0] not in "CZM" or category in ("Cn", "Co", "Cs")
+    return is_letter and character not in _INVISIBLE_LETTERS

@@ -14,11 +14,10 @@ from dialogue_generation_models.chat import (
     MAX_TURN_CHARACTERS,
     Chatbot,
     ReplyStream,
-    is_blank,
     reply_room,
 )
 from dialogue_generation_models.config.decoding import PRESETS, DecodingConfig
-from dialogue_generation_models.dialogue import Dialogue, Turn
+from dialogue_generation_models.dialogue import Dialogue, Turn, is_blank
 from dialogue_generation_models.errors import (
     InputTextError,
     OptionError,
@@ -77,8 +76,23 @@ def test_same_seed_same_replies_in_any_batch(any_bot: Chatbot) -> None:
     assert any_bot.reply(TURNS, seed=4)[0].text != together[-1][0].text
 
 
+def test_any_number_of_histories_in_order_and_each_as_if_alone(any_bot: Chatbot) -> None:
+    histories = [[text] for text in TURNS * 3] + [TURNS]
+    read: list[int] = []
+    coming = (read.append(place) or history for place, history in enumerate(histories))
+    answers = any_bot.reply_each(coming, at_once=2, seed=3, candidates=2)
+    found = [next(answers)]
+    assert len(read) < len(histories)
+    found += answers
+    alone = [any_bot.reply(history, seed=3, candidates=2) for history in histories]
+    assert [[r.text for r in rs] for rs in found] == [[r.text for r in rs] for rs in alone]
+
+
 def test_no_histories_give_no_replies(bot: Chatbot) -> None:
     assert bot.reply_batch([]) == []
+    assert list(bot.reply_each([])) == []
+    with pytest.raises(OptionError, match="at_once"):
+        next(bot.reply_each([["안녕"]], at_once=0))
 
 
 @pytest.mark.parametrize("strategy", ["greedy", "sample", "beam", "sample_and_rank"])

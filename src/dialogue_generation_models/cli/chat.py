@@ -99,7 +99,7 @@ def answer_lines(
     Returns:
         The exit code: 1 if a line was refused.
     """
-    from ..chat import is_blank
+    from ..dialogue import is_blank
     from .terminal import printable
 
     turns: list[str] = []

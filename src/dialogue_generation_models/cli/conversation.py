@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..chat import Chatbot, Reply, is_blank
+from ..chat import Chatbot, Reply
 from ..config.decoding import PRESETS, DecodingConfig
-from ..dialogue import Dialogue, Turn
+from ..dialogue import Dialogue, Turn, is_blank
 from ..errors import DialogueModelError, InputTextError
 from .dialogue_file import save_dialogue
 

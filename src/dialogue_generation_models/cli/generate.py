@@ -60,7 +60,13 @@ def generate(
     seed: Annotated[int, typer.Option("--seed", help="Another seed, other replies.", min=0)] = 0,
     set_: SetOption = None,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", "-b", help="Dialogues answered at once.", min=1)
+        int,
+        typer.Option(
+            "--batch-size",
+            "-b",
+            help="Dialogues answered at once, with all their candidates.",
+            min=1,
+        ),
     ] = 8,
     precision: PrecisionOption = "auto",
     device: DeviceOption = None,
@@ -109,17 +115,12 @@ def answer_all(
     batch_size: int,
     start: int = 0,
 ) -> Iterator[str]:
-    """Yield the output line of each context from number `start` on.
-
-    Batches begin at multiples of their size wherever a run starts, so that going on after an
-    interruption computes the very same numbers.
-    """
-    for first in range(start - start % batch_size, len(contexts), batch_size):
-        batch = contexts[first : first + batch_size]
-        answers = bot.reply_batch([context.dialogue for context in batch], **settings)
-        for number, (context, replies) in enumerate(zip(batch, answers, strict=True), first):
-            if number >= start:
-                yield format_line(context.id, replies)
+    """Yield the output line of each context from number `start` on."""
+    left = contexts[start:]
+    dialogues = (context.dialogue for context in left)
+    answers = bot.reply_each(dialogues, at_once=batch_size, **settings)
+    for context, replies in zip(left, answers, strict=True):
+        yield format_line(context.id, replies)
 
 
 def _fingerprint(model: str, contexts: Sequence[Context], decoding: object, precision: str) -> str:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ from ..config.decoding import DecodingConfig
 from ..config.model import EncoderDecoderConfig, GPTConfig
 from ..errors import BusyError, OptionError
 from ..inference.engine import JoiningEngine
-from .search import not_a_number
+from .search import Candidate, not_a_number
 from .task import OnToken, Request, Task, choose
 
 __all__ = ["Limits", "OnToken", "Request", "Scheduler"]
@@ -148,6 +148,28 @@ class Scheduler:
         """Step until all requests are answered."""
         while not self.is_idle:
             self.step()
+
+    def answer_each(
+        self, prompts: Iterable[Sequence[int]], options: DecodingConfig
+    ) -> Iterator[list[Candidate]]:
+        """Answer prompts and yield their replies in order; takes no more prompts than may wait.
+
+        Raises:
+            As `submit`, and what a request ended with.
+        """
+        coming, pending = iter(prompts), deque[Request]()
+        is_over = False
+        while pending or not is_over:
+            while not is_over and self.waiting < self.limits.max_waiting:
+                prompt = next(coming, None)
+                if prompt is None:
+                    is_over = True
+                else:
+                    pending.append(self.submit(prompt, options))
+            while pending and pending[0].future.done():
+                yield pending.popleft().future.result()
+            if pending:
+                self.step()
 
     @torch.inference_mode()
     def step(self) -> None:
