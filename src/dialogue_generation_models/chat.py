@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .checkpoint.folder import find_folder, load_folder, pick_device
+from .checkpoint.folder import find_folder, pick_device
 from .config.decoding import PRESETS, DecodingConfig
 from .config.model import AnyModelConfig, EncoderDecoderConfig
 from .decoding.generate import Candidate, count_rows, generate, stream
@@ -21,7 +21,7 @@ from .decoding.scheduler import Limits, Scheduler
 from .dialogue import Dialogue, is_blank
 from .errors import InputTextError, OptionError, TokenizerError, UsageError
 from .inference.engine import TorchEngine
-from .inference.int8 import pack_int8
+from .inference.loading import load_model
 from .inference.precision import pick_precision
 from .tokenizer.layout import build_prompt, prompt_limit
 from .tokenizer.tokenizer import StreamDecoder, Tokenizer
@@ -278,13 +278,11 @@ def load(name_or_path: str, *, precision: str = "auto", device: str | None = Non
     """
     settled = pick_precision(precision, pick_device(device))
     path = find_folder(str(name_or_path))
-    # 8-bit weights are made of the full ones.
-    folder = load_folder(path, device=device, precision="float32" if settled == "int8" else settled)
-    parameters = count_parameters(folder.model)
-    if settled == "int8":
-        pack_int8(folder.model)
-    name = folder.path.resolve().name
-    return Chatbot(folder.model, folder.tokenizer, folder.decoding, name, settled, parameters)
+    loaded = load_model(path, settled, device)
+    folder, name = loaded.folder, loaded.folder.path.resolve().name
+    return Chatbot(
+        folder.model, folder.tokenizer, folder.decoding, name, settled, loaded.parameters
+    )
 
 
 def count_parameters(model: Model) -> int:

@@ -90,7 +90,11 @@ def find_folder(name_or_path: str) -> Path:
 
 
 def load_folder(
-    path: Path, *, device: str | None = None, precision: Precision = "auto"
+    path: Path,
+    *,
+    device: str | None = None,
+    precision: Precision = "auto",
+    is_mapped: bool = False,
 ) -> ModelFolder:
     """Load a model folder.
 
@@ -98,6 +102,7 @@ def load_folder(
         path: the folder.
         device: "cpu", "cuda", "cuda:1", …; by default CUDA where there is one.
         precision: of the weights in memory. auto: bfloat16 on CUDA, else float32.
+        is_mapped: leave the weights in the file and in its precision, for somebody who converts them.
 
     Raises:
         ModelNotFoundError: there is no such folder.
@@ -115,7 +120,7 @@ def load_folder(
     tensors = read_tensors(found / WEIGHTS)
     source = f"The weight file {found / WEIGHTS}"
     empty = build_empty(config, len(tensors), source)
-    model = fill(empty, tensors, source, device=place, dtype=dtype)
+    model = fill(empty, tensors, source, device=place, dtype=None if is_mapped else dtype)
     return ModelFolder(model, tokenizer, decoding, found)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,26 +31,74 @@ FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _HASH = "sha256"
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file; the tensors stay mapped from the file until they are copied.
+class TensorFile(Mapping[str, Tensor]):
+    """The tensors of a safetensors file, each mapped when it is asked for and until nobody holds it.
+
+    So a model can be converted layer by layer, and the whole file never counts as memory.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, no safetensors file, or changes while it is read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise CheckpointError(
+                f"There is no weight file {path}; the model folder is incomplete."
+            )
+        if path.stat().st_size == 0:
+            raise CheckpointError(
+                f"The weight file {path} is empty; copy or convert the model again."
+            )
+        self._path = path
+        self._state = self._read_state()
+        with self._explaining(), safe_open(path, framework="pt") as file:
+            self._names = list(file.keys())
+            self.metadata: dict[str, str] = file.metadata() or {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        with self._explaining(), safe_open(self._path, framework="pt") as file:
+            tensor: Tensor = file.get_tensor(name)
+        if self._read_state() != self._state:
+            raise CheckpointError(
+                f"The weight file {self._path} changed while it was read; try again."
+            )
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def _read_state(self) -> tuple[int, int, int]:
+        state = self._path.stat()
+        return state.st_ino, state.st_size, state.st_mtime_ns
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
+            raise CheckpointError(
+                f"The weight file {self._path} is damaged or no safetensors file "
+                f"({_first_line(error)}); copy or convert the model again."
+            ) from None
+
+
+def read_tensors(path: Path) -> TensorFile:
+    """Open a safetensors file and make sure that its weights are those that were written.
 
     Raises:
         CheckpointError: it is missing, damaged or no safetensors file.
     """
-    if not path.is_file():
-        raise CheckpointError(f"There is no weight file {path}; the model folder is incomplete.")
-    if path.stat().st_size == 0:
-        raise CheckpointError(f"The weight file {path} is empty; copy or convert the model again.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            recorded = (file.metadata() or {}).get(_HASH)
-    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
-        raise CheckpointError(
-            f"The weight file {path} is damaged or no safetensors file ({_first_line(error)}); "
-            "copy or convert the model again."
-        ) from None
-    if recorded is not None and recorded != _hash(tensors):
+    tensors = TensorFile(path)
+    recorded = tensors.metadata.get(_HASH)
+    if recorded is None:
+        for _ in tensors.values():  # each is read once, so that damage is found here
+            pass
+    elif recorded != _hash(tensors):
         raise CheckpointError(
             f"The weight file {path} is damaged: its SHA-256 is not the recorded {recorded[:12]}…; "
             "copy or convert the model again."
@@ -146,9 +195,11 @@ def fill(
     source: str,
     *,
     device: torch.device | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = torch.float32,
 ) -> Model:
     """Give an empty model its weights, as copies on `device` in `dtype`; return it ready to answer.
+
+    Without a `dtype` they are not copied but stay what they are, perhaps mapped from a file.
 
     Raises:
         CheckpointError: names, shapes or values are wrong; `source` begins the sentence.
@@ -157,11 +208,14 @@ def fill(
     check_names(expected, tensors, source)
     for name, empty in expected.items():
         check_tensor(name, tensors[name], tuple(empty.shape), source)
-    copies = {
-        name: tensor.detach().to(device or torch.device("cpu"), dtype, copy=True).contiguous()
+    place = device or torch.device("cpu")
+    weights = {
+        name: tensor.detach()
+        if dtype is None
+        else tensor.detach().to(place, dtype, copy=True).contiguous()
         for name, tensor in tensors.items()
     }
-    model.load_state_dict(copies, assign=True)
+    model.load_state_dict(weights, assign=True)
     module: nn.Module = model
     module.eval()
     return model

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ..models import Model
 
 _LARGEST = 127.0
+_ROWS_AT_ONCE = 128  # they stay in the cache; a multiple of what the kernels pack together
 
 
 class Int8Linear(nn.Module):
@@ -33,17 +35,16 @@ class Int8Linear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> None:
         super().__init__()
-        rounded, scale = quantize_rows(weight.detach().float())
-        self._scale = scale[:, 0]
         self._bias = None if bias is None else bias.detach().float()
         self._gelu = gelu
         self._kernels = find_kernels()
         self._packed: PackedWeight | None = None
         self._columns = torch.empty(0)  # int8 [C_in, C_out], where there are no kernels
         if self._kernels is None:
-            self._columns = rounded.t().contiguous()
+            self._columns, self._scale = _quantize_columns(weight.detach())
         else:
-            self._packed = pack(rounded, self._scale)
+            self._packed = _quantize_packed(weight.detach())
+            self._scale = self._packed.scale
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., C_in] → [..., C_out]."""
@@ -117,13 +118,47 @@ def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     return (x / scale.clamp(min=torch.finfo(x.dtype).tiny)).round().to(torch.int8), scale
 
 
+def _quantize_pieces(weight: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Round weights of any precision, [C_out, C_in], some rows at a time, so that no full copy is made.
+
+    Yields the number of the first row, int8 [N, C_in] and scales [N].
+    """
+    for first in range(0, len(weight), _ROWS_AT_ONCE):
+        rounded, scale = quantize_rows(weight[first : first + _ROWS_AT_ONCE].float())
+        yield first, rounded, scale[:, 0]
+
+
+def _quantize_columns(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """[C_out, C_in] → int8 [C_in, C_out] and scales [C_out]."""
+    outputs, inputs = weight.shape
+    columns, scales = torch.empty(inputs, outputs, dtype=torch.int8), torch.empty(outputs)
+    for first, rounded, scale in _quantize_pieces(weight):
+        last = first + len(rounded)
+        columns[:, first:last], scales[first:last] = rounded.t(), scale
+    return columns, scales
+
+
+def _quantize_packed(weight: Tensor) -> PackedWeight:
+    outputs, inputs = weight.shape
+    packed = PackedWeight.empty(outputs, inputs)
+    for first, rounded, scale in _quantize_pieces(weight):
+        packed.put(first, pack(rounded, scale))
+    return packed
+
+
 def pack_int8(model: Model) -> Model:
     """Replace a model's linear layers and its head by 8-bit ones, in place; return the model."""
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if (packed := _pack(child, model)) is not None:
-                setattr(module, name, packed)
+    _pack_children(model, model)
     return model.eval()
+
+
+def _pack_children(module: nn.Module, model: Model) -> None:
+    for name, child in list(module.named_children()):
+        packed = _pack(child, model)
+        if packed is None:
+            _pack_children(child, model)
+        else:
+            setattr(module, name, packed)  # from here on nobody holds the full weights
 
 
 def _pack(layer: nn.Module, model: Model) -> nn.Module | None:

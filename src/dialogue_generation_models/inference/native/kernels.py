@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -39,6 +40,18 @@ class PackedWeight:
         _check("scale", self.scale, torch.float32, (len(self.scale),))
         panels, steps = -(-len(self.scale) // _PANEL), -(-self.inputs // _DEPTH)
         _check("blocks", self.blocks, torch.uint8, (panels, steps, _PANEL, _DEPTH))
+
+    @classmethod
+    def empty(cls, outputs: int, inputs: int) -> PackedWeight:
+        """Make room for weights that are put in piece by piece."""
+        shape = (-(-outputs // _PANEL), -(-inputs // _DEPTH), _PANEL, _DEPTH)
+        return cls(torch.empty(shape, dtype=torch.uint8), torch.empty(outputs), inputs)
+
+    def put(self, first: int, part: PackedWeight) -> None:
+        """Put the weights of the outputs from number `first` on, a multiple of 32, in their place."""
+        panel = first // _PANEL
+        self.blocks[panel : panel + len(part.blocks)] = part.blocks
+        self.scale[first : first + len(part.scale)] = part.scale
 
 
 @dataclass(frozen=True)
@@ -266,10 +279,14 @@ class Kernels:
 def pack(weight: Tensor, scale: Tensor) -> PackedWeight:
     """Lay out int8 weights [C_out, C_in], with scales [C_out], in the kernel's blocks."""
     outputs, inputs = weight.shape
-    full = torch.zeros(-outputs % _PANEL + outputs, -inputs % _DEPTH + inputs, dtype=torch.int16)
-    full[:outputs, :inputs] = weight
-    blocks = (full + 128).to(torch.uint8).view(-1, _PANEL, full.shape[1] // _DEPTH, _DEPTH)
-    return PackedWeight(blocks.transpose(1, 2).contiguous(), scale.contiguous(), inputs)
+    full = F.pad(weight, (0, -inputs % _DEPTH, 0, -outputs % _PANEL))
+    # Flipping the first bit adds 128; four of the bytes move as one number.
+    fours = (
+        (full.view(torch.uint8) ^ 128).view(torch.int32).view(-1, _PANEL, full.shape[1] // _DEPTH)
+    )
+    blocks = fours.transpose(1, 2).contiguous().view(torch.uint8)  # [panels, steps, PANEL * DEPTH]
+    blocks = blocks.view(*blocks.shape[:2], _PANEL, _DEPTH)
+    return PackedWeight(blocks, scale.contiguous(), inputs)
 
 
 def _check(name: str, tensor: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> None:
