@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 from dialogue_generation_models.data.dataset import IGNORED, Batch
-from dialogue_generation_models.errors import ConfigError, TrainingError
+from dialogue_generation_models.errors import ConfigError, DataError, TrainingError
 from dialogue_generation_models.models import build_model
 from dialogue_generation_models.training.blocks import blocks_of, recompute_activations
 from dialogue_generation_models.training.checkpointing import Checkpoints, Progress
 from dialogue_generation_models.training.corpus import Corpus
 from dialogue_generation_models.training.loop import Stage, summed_loss, train, train_step
 from dialogue_generation_models.training.optimizer import build_optimizers, learning_rate
+from dialogue_generation_models.training.processes import OneProcess
+from dialogue_generation_models.training.run import run
 from training_material import (
     GPT,
     MEENA,
@@ -242,3 +246,38 @@ def test_each_block_is_compiled_and_no_name_changes(
     model = run_loop(recipe, tmp_path, Recorder())
     assert compiled == blocks_of(model)
     assert list(model.state_dict()) == list(build_model(recipe.model).state_dict())
+
+
+def test_what_changed_is_named_by_its_place_and_what_may_change_goes_on(tmp_path: Path) -> None:
+    recipe = run_recipe(write_talk(tmp_path / "data"), GPT)
+    folder, quiet = tmp_path / "run", Console(quiet=True)
+    run(recipe, folder, processes=OneProcess(), console=quiet)
+    stage = recipe.stages[0].replace(learning_rate=1e-4)
+    other = recipe.replace(stages=[stage.model_dump()], accumulate=3)
+    with pytest.raises(TrainingError, match=r"changed: stages\.0\.learning_rate\)"):
+        run(other, folder, processes=OneProcess(), console=quiet)
+    free = recipe.replace(accumulate=3, keep_checkpoints=1, patience=9)
+    assert run(free, folder, processes=OneProcess(), console=quiet).total_steps == 12
+
+
+def test_a_run_of_an_older_version_goes_on(tmp_path: Path) -> None:
+    """Its recipe lacks the fields that are newer, which have their defaults."""
+    recipe = run_recipe(write_talk(tmp_path / "data"), GPT)
+    folder, quiet = tmp_path / "run", Console(quiet=True)
+    run(recipe, folder, processes=OneProcess(), console=quiet)
+    record = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    del record["accumulate"], record["stages"][0]["schedule"]
+    (folder / "recipe.json").write_text(json.dumps(record), encoding="utf-8")
+    assert run(recipe, folder, processes=OneProcess(), console=quiet).total_steps == 12
+
+
+def test_data_that_is_gone_when_a_run_goes_on_is_named_and_the_checkpoint_stays(
+    tmp_path: Path,
+) -> None:
+    recipe = run_recipe(write_talk(tmp_path / "data"), GPT)
+    folder, quiet = tmp_path / "run", Console(quiet=True)
+    run(recipe, folder, processes=OneProcess(), console=quiet)
+    (tmp_path / "data" / "talk.jsonl").unlink()
+    with pytest.raises(DataError, match=r"source talk\.jsonl is not in"):
+        run(recipe, folder, processes=OneProcess(), console=quiet)
+    assert Checkpoints(folder).progress().total_steps == 12

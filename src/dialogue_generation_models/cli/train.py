@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import DeviceOption
 from .progress import show_progress
+
+if TYPE_CHECKING:
+    from ..training.estimate import Estimate
 
 app = typer.Typer(add_completion=False)
 
@@ -27,6 +30,10 @@ def train(
     ] = None,
     device: DeviceOption = None,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0 for all.")] = 0,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what it will take (size, memory, time), and stop."),
+    ] = False,
 ) -> None:
     """Train a model and leave it, with its card, in RUN/NAME.
 
@@ -38,6 +45,7 @@ def train(
     from ..checkpoint.folder import pick_device
     from ..config.io import apply_overrides, read_config_file
     from ..config.training import Recipe
+    from ..training.estimate import estimate
     from ..training.export import export
     from ..training.processes import start_processes
     from ..training.run import run
@@ -47,6 +55,9 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     console = Console()
+    if dry_run:
+        show_estimate(estimate(config, pick_device(device)))
+        return
     try:
         with start_processes(pick_device(device)) as processes:
             run(config, folder, processes=processes, console=console)
@@ -63,3 +74,26 @@ def train(
         )
         raise
     console.print(f"Done: {path}\nTalk to it: dgm chat --model {path}", highlight=False)
+
+
+def show_estimate(found: Estimate) -> None:
+    """Print what a training will take, a line each."""
+    from ..training.view import describe_time
+
+    memory = found.memory
+    print(f"Parameters: {found.parameters:,}")
+    for stage in found.stages:
+        print(
+            f"Stage {stage.name}: {stage.steps:,} steps, {stage.positions:,} tokens a step, of which "
+            f"{stage.learnt:,.0f} are learnt"
+            + (f"; {stage.epochs:.2f} epochs of its data" if stage.epochs is not None else "")
+        )
+    print(
+        f"Memory: about {memory.total / 1e9:.2f} GB (weights {memory.weights / 1e9:.2f}, gradients "
+        f"{memory.gradients / 1e9:.2f}, optimizer {memory.optimizer / 1e9:.2f}, activations "
+        f"{memory.activations / 1e9:.2f}), and what the program itself takes"
+    )
+    print(f"Time: about {describe_time(found.seconds)} without validations ({found.basis})")
+    if found.missing_data is not None:
+        print(f"The data were not read, so batches are taken to be full. {found.missing_data}")
+    print("Nothing was written.")

@@ -61,8 +61,8 @@ def prepare(order: Order, config: PreparationConfig, watch: Watch) -> dict[str, 
         DataError: an input cannot be used, or nothing is left to learn.
         UsageError: the output is in the way, or another process prepares it.
     """
+    from .pictures import check_report_packages
     from .pipeline import run_pipeline
-    from .report import check_report_packages
 
     check_report_packages()
     output = order.output.resolve()

@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.resources
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import MissingExtraError
+from .pictures import (
+    ACCENT,
+    ALERT,
+    SOFT,
+    check_report_packages,
+    new_figure,
+    picture,
+    render_page,
+    report_style,
+)
 
-_ACCENT, _SOFT, _ALERT = "#2f6fae", "#9db8d2", "#b4472f"
-_INK = "#3b4856"
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "dgm",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#c3ccd6",
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-}
 _MOST_BARS = 12
 _RULES = {"built_on_dropped": "built on a dropped turn", "left_alone": "left alone"}
-
-
-def check_report_packages() -> None:
-    """Make sure that a report can be drawn.
-
-    Raises:
-        MissingExtraError: jinja2 or matplotlib is not installed.
-    """
-    for name in ("jinja2", "matplotlib"):
-        try:
-            __import__(name)
-        except ImportError:
-            raise MissingExtraError(name, "data") from None
 
 
 def render(manifest: Mapping[str, Any]) -> str:
@@ -52,12 +28,10 @@ def render(manifest: Mapping[str, Any]) -> str:
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
     check_report_packages()
-    from jinja2 import Environment
-
-    source = importlib.resources.files(__package__) / "templates" / "report.html"
-    template = Environment(autoescape=True).from_string(source.read_text(encoding="utf-8"))
     settings = manifest["settings"]
-    return template.render(
+    return render_page(
+        __package__,
+        title="Data set report",
         tool=manifest["tool"],
         created=manifest["created"],
         profile=settings["profile"],
@@ -85,8 +59,6 @@ def _numbers(counts: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str]]:
 
 
 def _pictures(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    from matplotlib import rc_context
-
     removed: Counter[str] = Counter()
     personal: Counter[str] = Counter()
     for source in manifest["sources"]:
@@ -95,28 +67,28 @@ def _pictures(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
         personal.update(source["scrub"]["counts"])
     letters = {int(key): value for key, value in manifest["letters_per_turn"].items()}
     turns = {int(key): value for key, value in manifest["turns_per_dialogue"].items()}
-    with rc_context(_STYLE):
+    with report_style():
         return [
-            _picture(
+            picture(
                 _bars("Turns after each step", _steps(manifest)), "Dialogue alone, without texts."
             ),
-            _picture(
-                _bars("Turns removed, by rule", _top(removed), _ALERT),
+            picture(
+                _bars("Turns removed, by rule", _top(removed), ALERT),
                 "The first rule that drops a turn is counted; what was said after it goes too.",
             ),
-            _picture(
-                _bars("Personal data replaced, by kind", _top(personal), _ALERT),
+            picture(
+                _bars("Personal data replaced, by kind", _top(personal), ALERT),
                 "What the rules and name models found in the turns that stayed.",
             ),
-            _picture(
+            picture(
                 _histogram("Letters of a turn", letters, "characters", width=5),
                 "The last bar holds all that are longer.",
             ),
-            _picture(
+            picture(
                 _bars("Tokens kept, by source", _tokens(manifest)),
                 "Dialogues and texts, learnt or held out.",
             ),
-            _picture(
+            picture(
                 _histogram("Turns of a dialogue", turns, "turns", width=1),
                 "The last bar holds all that are longer.",
             ),
@@ -144,15 +116,11 @@ def _top(counts: Counter[str]) -> list[tuple[str, int]]:
     return [(name.replace("_", " "), n) for name, n in counts.most_common(_MOST_BARS) if n]
 
 
-def _bars(title: str, bars: Sequence[tuple[str, int]], colour: str = _ACCENT) -> Any:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 3.4), layout="constrained")
-    axes = figure.subplots()
-    axes.set_title(title)
+def _bars(title: str, bars: Sequence[tuple[str, int]], colour: str = ACCENT) -> Any:
+    figure, axes = new_figure(title)
     if not bars:
         axes.set_axis_off()
-        axes.text(0.5, 0.5, "nothing", ha="center", va="center", color=_SOFT)
+        axes.text(0.5, 0.5, "nothing", ha="center", va="center", color=SOFT)
         return figure
     names = [name for name, _ in bars]
     drawn = axes.barh(names, [value for _, value in bars], color=colour, height=0.65)
@@ -166,26 +134,13 @@ def _bars(title: str, bars: Sequence[tuple[str, int]], colour: str = _ACCENT) ->
 
 
 def _histogram(title: str, counts: Mapping[int, int], label: str, *, width: int) -> Any:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 3.4), layout="constrained")
-    axes = figure.subplots()
-    axes.set_title(title)
-    axes.bar([*counts], [*counts.values()], width=0.9 * width, align="edge", color=_ACCENT)
+    figure, axes = new_figure(title)
+    axes.bar([*counts], [*counts.values()], width=0.9 * width, align="edge", color=ACCENT)
     axes.set_xlabel(label)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(axis="y", color="#e7ecf1")
     axes.set_axisbelow(True)
     return figure
-
-
-def _picture(figure: Any, caption: str) -> dict[str, Any]:
-    from markupsafe import Markup
-
-    with io.StringIO() as file:
-        figure.savefig(file, format="svg", metadata={"Date": None})
-        svg = file.getvalue()
-    return {"svg": Markup(svg[svg.index("<svg") :]), "caption": caption}
 
 
 def _row(source: Mapping[str, Any]) -> dict[str, str]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +79,38 @@ class AcceleratedProcesses:
     def end(self) -> None:
         """Leave the others."""
         self._accelerator.end_training()
+
+
+class TensorBoard:
+    """A run's numbers as TensorBoard shows them, through accelerate's tracker.
+
+    Raises:
+        MissingExtraError: accelerate or tensorboard is not installed.
+    """
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        """Write to `folder`; what an earlier run wrote of `first_step` and later is not shown again."""
+        try:
+            from accelerate import PartialState
+            from accelerate.tracking import TensorBoardTracker
+
+            PartialState()  # the tracker asks whether this is the main process
+            self._tracker = TensorBoardTracker(
+                folder.name, logging_dir=str(folder.parent), purge_step=first_step
+            )
+            self._tracker.start()
+        except ImportError as error:
+            missing = "accelerate" if "accelerate" in str(error) else "tensorboard"
+            raise MissingExtraError(missing, "train") from None
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Take a line of the log."""
+        numbers = {name: value for name, value in record.items() if type(value) in (int, float)}
+        self._tracker.log(numbers, step=numbers.pop("step"))
+
+    def finish(self) -> None:
+        """Write out what is left."""
+        self._tracker.finish()
 
 
 def _accelerator(on_cpu: bool) -> Accelerator:

@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,6 +19,7 @@ from ..evaluation.material import recipe_material
 from ..evaluation.measure import Subject, Track, evaluate
 from ..tokenizer.tokenizer import Tokenizer
 from .checkpointing import BEST
+from .report import describe_machine
 from .run import DATA, LOG, TOKENIZER
 from .view import read_log
 
@@ -101,14 +101,8 @@ def training_facts(recipe: Recipe, run: Path, command: str) -> TrainingFacts:
         steps=last["step"],
         tokens=last["tokens"],
         hours=last["seconds"] / 3600,
-        hardware=_describe_machine(machine),
+        hardware=describe_machine(machine),
         seed=recipe.seed,
         command=command,
         note=recipe.training_note,
     )
-
-
-def _describe_machine(record: dict[str, Any]) -> str:
-    count = record.get("processes", 1)
-    each = f"{record['hardware']}, {record['threads']} thread(s)"
-    return each if count == 1 else f"{count} × {each}"

@@ -17,10 +17,10 @@ from ..evaluation.card import BaseFacts, CardFacts, DataSource, model_card
 from ..evaluation.material import Material, stored_exchanges
 from ..evaluation.measure import Subject, Track, evaluate
 from ..evaluation.report import Evaluation
+from .checkpointing import BEST
 from .export import training_facts
 from .lora import save_adapter
 from .planning import Base
-from .run import BEST
 from .starting import adapted_model, trained_model
 
 EVALUATION = "evaluation.json"

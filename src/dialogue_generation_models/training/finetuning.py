@@ -41,6 +41,7 @@ from ..evaluation.report import Evaluation
 from .finetuned import EVALUATION, keep_adapter, measure_base, save_finetuned
 from .interruption import only_trainer
 from .planning import Base, check_size, plan
+from .processes import OneProcess
 from .run import RECIPE, run
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ def finetune(
         f"{counts['train']['replies']:,} replies to learn, {counts['valid']['replies']:,} held out; "
         f"{base.name} has a perplexity of {before.perplexity.per_token:.2f} on those"
     )
-    run(recipe, order.run, device=surroundings.device, console=surroundings.console)
+    alone = OneProcess(surroundings.device)
+    run(recipe, order.run, processes=alone, console=surroundings.console)
     say("Measuring the best weights ...")
     place = (order.run, order.output)
     with surroundings.measuring() as track:

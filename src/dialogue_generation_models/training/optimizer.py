@@ -18,7 +18,7 @@ def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optim
     Adafactor (Shazeer and Stern 2018, arXiv 1804.04235) steps in proportion to a weight's size; its rate in
     step t of the run is at most 1/sqrt(t), whatever the schedule says (section 8 there).
     """
-    inside = _layer_matrices(model) if recipe.optimizer == "muon" else []
+    inside = layer_matrices(model) if recipe.optimizer == "muon" else []
     taken = {id(p) for p in inside}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
     groups = [
@@ -54,7 +54,7 @@ def learning_rate(stage: StageConfig, step: int) -> float:
     return stage.learning_rate * (stage.final_rate + (1.0 - stage.final_rate) * falling)
 
 
-def _layer_matrices(model: nn.Module) -> list[nn.Parameter]:
+def layer_matrices(model: nn.Module) -> list[nn.Parameter]:
     """Return the weights of linear layers that are no embedding; a head tied to one is an embedding."""
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]

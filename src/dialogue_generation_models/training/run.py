@@ -6,6 +6,7 @@ RUN/tokenizer.model      trained first
 RUN/checkpoint-N.safetensors  the state after step N, the newest few
 RUN/best.safetensors     the weights with the lowest validation loss
 RUN/log.jsonl            loss, rate, speed and validation losses by step
+RUN/report.html          the log in curves, at the end
 """
 
 from __future__ import annotations
@@ -24,20 +25,22 @@ from rich.console import Console
 from ..checkpoint.folder import write_file
 from ..config.io import read_config_file
 from ..config.training import Recipe
-from ..errors import ConfigError, OptionError, TrainingError
+from ..errors import ConfigError, MissingExtraError, OptionError, TrainingError
 from ..tokenizer.tokenizer import Tokenizer
 from .checkpointing import Checkpoints, Progress
 from .corpus import Corpus
 from .interruption import only_trainer, stop_after_step
 from .loop import train
 from .processes import Processes
+from .report import write_report
 from .starting import starting_model
-from .view import RunView, SilentView
+from .view import RunView, SilentView, Tracker
 
 RECIPE = "recipe.json"
 DATA = "data.json"
 TOKENIZER = "tokenizer.model"
 LOG = "log.jsonl"
+REPORT = "report.html"
 
 # Fields that decide nothing of what is learnt; sources are known by their hashes, not their place.
 _FREE = {
@@ -91,13 +94,29 @@ def run(recipe: Recipe, folder: Path, *, processes: Processes, console: Console)
         processes.wait()
         console.print("Tokenising the data ...")
         done = Checkpoints(folder).progress()
-        with RunView(recipe, folder / LOG, console, done) as view:
+        tracker = _open_tracker(folder, done) if recipe.tensorboard else None
+        with RunView(recipe, folder / LOG, console, done, tracker) as view:
             view.start(
                 hardware=_hardware(processes.device),
                 threads=torch.get_num_threads(),
                 processes=processes.count,
             )
-            return _train(recipe, corpus, folder, processes, view)
+            progress = _train(recipe, corpus, folder, processes, view)
+        _report(recipe, folder, console)
+        return progress
+
+
+def _open_tracker(folder: Path, done: Progress) -> Tracker:
+    from .accelerated import TensorBoard
+
+    return TensorBoard(folder / "tensorboard", done.total_steps + 1)
+
+
+def _report(recipe: Recipe, folder: Path, console: Console) -> None:
+    try:
+        write_report(folder / REPORT, recipe, folder / LOG)
+    except MissingExtraError as missing:
+        console.print(f"No {REPORT}: {missing}", highlight=False, markup=False)
 
 
 def _train(

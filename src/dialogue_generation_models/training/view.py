@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -24,11 +26,28 @@ _STEPS_BETWEEN_LOGS = 10
 _MEMORY = 0.95  # of the running averages
 
 
+class Tracker(Protocol):
+    """Also takes a run's numbers."""
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Take a line of the log that has a `step`."""
+        ...
+
+    def finish(self) -> None:
+        """Write out what is left."""
+        ...
+
+
 class RunView:
     """Shows loss, speed and time left; use it as a context manager."""
 
     def __init__(
-        self, recipe: Recipe, log: Path, console: Console, done: RunProgress | None = None
+        self,
+        recipe: Recipe,
+        log: Path,
+        console: Console,
+        done: RunProgress | None = None,
+        tracker: Tracker | None = None,
     ) -> None:
         """Go on with a log.
 
@@ -38,10 +57,12 @@ class RunView:
                 trained again.
             console: where the bar and the lines go.
             done: the progress that the run goes on from.
+            tracker: also told every number.
         """
         self._steps = sum(stage.steps for stage in recipe.stages)
         self._console = console
         self._log = log
+        self._tracker = tracker
         self._loss: float | None = None
         self._speed: float | None = None
         self._last_line = time.monotonic()
@@ -67,6 +88,8 @@ class RunView:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+        if self._tracker is not None:
+            self._tracker.finish()
 
     def start(self, **facts: object) -> None:
         """Write down what the run is about to use."""
@@ -84,6 +107,9 @@ class RunView:
         self._loss = _average(self._loss, report.loss)
         self._speed = _average(self._speed, report.tokens / report.seconds)
         figures = f"loss {self._loss:.3f} · {self._speed:,.0f} tokens/s"
+        memory = used_memory()
+        if memory is not None:
+            figures += f" · {memory / 1e9:.1f} GB"
         self._bar.update(
             self._task,
             completed=progress.total_steps,
@@ -100,12 +126,15 @@ class RunView:
                 tokens=progress.tokens,
                 tokens_per_second=round(self._speed, 1),
                 seconds=round(progress.seconds, 1),
+                memory=memory,
             )
         is_due = time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES
         if not self._console.is_terminal and is_due:
             self._last_line = time.monotonic()
+            left = progress.seconds / progress.total_steps * (self._steps - progress.total_steps)
             self._console.print(
-                f"{report.stage.name}: step {progress.total_steps} of {self._steps}, {figures}"
+                f"{report.stage.name}: step {progress.total_steps} of {self._steps}, {figures}, "
+                f"{describe_time(left)} left"
             )
 
     def validation(self, progress: RunProgress, loss: float, is_best: bool) -> None:
@@ -117,10 +146,15 @@ class RunView:
         )
         self._write(step=progress.total_steps, validation_loss=round(loss, 5), is_best=is_best)
 
-    def _write(self, **record: object) -> None:
+    def _write(self, **record: Any) -> None:
+        if self._tracker is not None and "step" in record:
+            self._tracker.log(record)
         try:
             with self._log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
+                if "validation_loss" in record:  # a checkpoint follows
+                    file.flush()
+                    os.fsync(file.fileno())
         except OSError as error:
             raise TrainingError(
                 f"Cannot write {self._log}: {error.strerror}; the last checkpoint is intact, "
@@ -139,6 +173,28 @@ class SilentView:
 
     def validation(self, progress: RunProgress, loss: float, is_best: bool) -> None:
         """Show nothing."""
+
+
+def used_memory() -> int | None:
+    """Return the bytes in use: the most that tensors took of a GPU, else what the process takes.
+
+    None where the system does not say.
+    """
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return torch.cuda.max_memory_allocated()
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return None
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def describe_time(seconds: float) -> str:
+    """Say a duration in the unit that fits it."""
+    for unit, length in (("days", 86_400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:
