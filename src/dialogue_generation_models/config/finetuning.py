@@ -33,6 +33,8 @@ class FinetuningConfig(Config):
     """Part of the steps over which the rate grows."""
     validations: Size = 12
     """How often the held-out replies are looked at."""
+    patience: Size = 4
+    """End after so many of them without a new best."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 where the hardware computes it."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from ..checkpoint.folder import load_folder, save_folder
-from ..checkpoint.tensors import build_empty, fill, read_tensors
+from ..checkpoint.tensors import read_tensors
 from ..config.evaluation import EvaluationConfig
 from ..config.training import Recipe
 from ..errors import TrainingError
@@ -21,6 +21,7 @@ from ..tokenizer.tokenizer import Tokenizer
 from .checkpointing import BEST
 from .report import describe_machine
 from .run import DATA, LOG, TOKENIZER
+from .starting import trained_model
 from .view import read_log
 
 EVALUATION = EvaluationConfig(limit=0, ranked=400, generated=200)
@@ -45,8 +46,7 @@ def export(recipe: Recipe, run: Path, *, command: str, track: Track) -> Path:
         raise TrainingError(
             f"{run} has no best weights yet; let the last stage reach a validation."
         )
-    tensors = read_tensors(best)
-    model = fill(build_empty(recipe.model, len(tensors), str(best)), tensors, str(best))
+    model = trained_model(recipe, read_tensors(best), str(best))
     tokenizer = Tokenizer.from_file(run / TOKENIZER)
     facts = CardFacts(
         name=recipe.name,

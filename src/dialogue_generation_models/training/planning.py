@@ -78,6 +78,8 @@ def plan(
         seed=config.seed,
         start_from=str(base.folder),
         lora=config.lora,
+        keep_checkpoints=1,
+        patience=config.patience,
         precision=_precision(config, device),
         weight_decay=0.01,
         decoding=base.decoding,
