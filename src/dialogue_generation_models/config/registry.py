@@ -205,7 +205,7 @@ def _published(name: str) -> ModelEntry:
         weights="withdrawn",
         config=config,
         file=f"{stem}.pth",
-        recipe=f"recipes/{family.lower()}-mini-{language}.toml",
+        recipe=f"recipes/{name}.toml",
     )
 
 
