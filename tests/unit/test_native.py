@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -180,6 +181,21 @@ class TestLibrary:
         assert native.why_missing()
         assert not list(fresh.iterdir())
 
+    def test_on_a_processor_of_2013_everything_works_through_torch(self, tiny_folder: Path) -> None:
+        code = """if True:
+            import sys, dialogue_generation_models as dgm
+            from dialogue_generation_models.inference.native import why_missing
+            assert why_missing() == "the processor has no AVX-512", why_missing()
+            for precision in ("auto", "int8"):
+                bot = dgm.load(sys.argv[1], precision=precision)
+                print(bot.precision, len(bot.reply(["hi"], candidates=3, seed=0, min_tokens=2)))
+        """
+        no_avx512 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+        environment = {**os.environ, **no_avx512, "DGM_NATIVE": "1"}
+        command = [sys.executable, "-c", code, str(tiny_folder)]
+        found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert found.stdout.splitlines() == ["float32 3", "int8 3"]
+
     def test_no_compiler(
         self, kernels: Kernels, fresh: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -218,3 +234,93 @@ class TestLibrary:
         code = "import dialogue_generation_models.inference.native"
         subprocess.run([sys.executable, "-c", code], check=True)
         assert not list(fresh.iterdir())
+
+
+class TestRefusals:
+    """No call with wrong parts reaches the compiled code, which would read or write outside of them."""
+
+    def rows(self, **changes: object) -> AttentionRows:
+        parts: dict[str, object] = {
+            "shared": (random(2, 3, 7, 16), random(2, 3, 7, 16)),
+            "spans": torch.tensor([[0, 1], [7, 5]]),
+            "prompts": torch.tensor([0, 1, 1]),
+            "tail": (random(3, 3, 4, 16), random(3, 3, 4, 16)),
+        }
+        return AttentionRows.of(**{**parts, **changes})  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"shared": (random(2, 3, 7, 16), random(2, 3, 6, 16))},
+            {"shared": (random(2, 3, 7, 16), random(2, 3, 7, 16).double())},
+            {"shared": (random(2, 3, 7, 16), random(2, 3, 16, 7).mT)},
+            {"shared": (random(3, 7, 16), random(3, 7, 16))},
+            {"shared": (random(2, 3, 7, 8), random(2, 3, 7, 8)), "tail": None},
+            {"shared": (random(2, 3, 7, 272), random(2, 3, 7, 272)), "tail": None},
+            {"spans": torch.tensor([[0, 1], [8, 5]])},
+            {"spans": torch.tensor([[0, -1], [7, 5]])},
+            {"spans": torch.tensor([[0, 6], [7, 5]])},
+            {"spans": torch.tensor([[0], [7]])},
+            {"spans": torch.tensor([[0, 1], [7, 5]], dtype=torch.int32)},
+            {"prompts": torch.tensor([0, 1, 2])},
+            {"prompts": torch.tensor([0, -1, 1])},
+            {"prompts": torch.tensor([0, 1])},
+            {"tail": (random(3, 3, 4, 16), random(3, 3, 5, 16))},
+            {"tail": (random(3, 2, 4, 16), random(3, 2, 4, 16))},
+        ],
+    )
+    def test_rows(self, changes: dict[str, object]) -> None:
+        self.rows()
+        with pytest.raises(ValueError, match=r"must|outside|not one"):
+            self.rows(**changes)
+
+    def test_rows_of_different_layers(self) -> None:
+        other = AttentionRows.of(
+            (random(1, 2, 7, 16), random(1, 2, 7, 16)),
+            torch.tensor([[0], [7]]),
+            torch.tensor([0]),
+        )
+        with pytest.raises(ValueError, match="joined"):
+            AttentionRows.join([self.rows(), other])
+
+    def test_attention(self, kernels: Kernels) -> None:
+        rows, query = self.rows(), random(3, 3, 1, 16)
+        new, places = (query, query), np.array([0, 3, 1])
+        kernels.attend(query, rows, new, places)
+        for wrong in (np.array([0, 4, 1]), np.array([0, -1, 1]), np.array([0, 1]), places * 1.0):
+            with pytest.raises(ValueError, match="place"):
+                kernels.attend(query, rows, new, wrong)
+        with pytest.raises(ValueError, match="places"):
+            kernels.attend(query, rows, new)
+        with pytest.raises(ValueError, match="places"):
+            kernels.attend(query, rows, None, places)
+        with pytest.raises(ValueError, match="outside"):  # there is no tail to put them in
+            kernels.attend(query, self.rows(tail=None), new, places)
+        for shape in ((2, 3, 1, 16), (3, 2, 1, 16), (3, 3, 2, 16), (3, 3, 1, 32)):
+            with pytest.raises(ValueError, match="float32"):
+                kernels.attend(random(*shape), rows, new, places)
+            with pytest.raises(ValueError, match="float32"):
+                kernels.attend(query, rows, (query, random(*shape)), places)
+        with pytest.raises(ValueError, match="float32"):
+            kernels.attend(query.half(), rows)
+
+    def test_products(self, kernels: Kernels) -> None:
+        weight = packed(random(40, 50))
+        for x in (random(2, 49), random(50), random(2, 50).double()):
+            with pytest.raises(ValueError, match="x must be"):
+                kernels.linear(x, weight, None, gelu=False)
+        for bias in (random(39), random(40).double(), random(80)[::2]):
+            with pytest.raises(ValueError, match="bias must be"):
+                kernels.linear(random(2, 50), weight, bias, gelu=False)
+        for blocks in (weight.blocks[:1], weight.blocks[:, :-1], weight.blocks.view(torch.int8)):
+            with pytest.raises(ValueError, match="blocks must be"):
+                PackedWeight(blocks, weight.scale, 50)
+        with pytest.raises(ValueError, match="scale must be"):
+            PackedWeight(weight.blocks, weight.scale.double(), 50)
+
+    def test_norms(self, kernels: Kernels) -> None:
+        x, weight = random(2, 50), random(50)
+        wrong = [(random(2, 49), weight, weight), (x, random(49), weight), (x, weight, random(51))]
+        for added, scale, bias in [*wrong, (x.double(), weight, weight)]:
+            with pytest.raises(ValueError, match="must be"):
+                kernels.add_norm(x, added, scale, bias, 1e-5)
