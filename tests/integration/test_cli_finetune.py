@@ -107,6 +107,7 @@ def test_only_what_is_scrubbed_stays_and_it_stays_private(bot: Path) -> None:
         "evaluation.json",
         "log.jsonl",
         "recipe.json",
+        "report.html",
         "tokenizer.model",
     ]
     dataset = PreparedDataset(run / "data")
