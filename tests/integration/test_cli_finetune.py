@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import stat
 import sys
 import unicodedata
@@ -179,6 +180,23 @@ def test_adapters_are_merged_into_the_folder_and_left_alone_where_asked(
     merged = merge(load_adapter(base, place / "lora.run" / "adapter"))
     for name, weight in found.state_dict().items():
         assert torch.equal(weight, merged.state_dict()[name].bfloat16().float()), name
+
+
+def test_a_private_run_says_what_it_spent(
+    place: Path, bot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("opacus")
+    dataset = bot.with_name("bot.run") / "data"
+    where = ["--model", str(place / "base"), "-o", str(place / "private"), "--device", "cpu"]
+    private = ["--dp-epsilon", "8", "--set", "max_steps=5"]
+    assert main(["finetune", "--data", str(dataset), *where, *FAST, *private]) == 0
+    said = re.search(r"epsilon ([\d.]+) for each dialogue", capsys.readouterr().out)
+    assert said is not None
+    assert 6.0 < float(said[1]) <= 8.0
+    card = (place / "private" / "README.md").read_text(encoding="utf-8")
+    assert f"epsilon {said[1]} at delta 1e-05 for each of the " in card
+    log = (place / "private.run" / "log.jsonl").read_text(encoding="utf-8")
+    assert '"unit": "dialogue"' in log
 
 
 def test_an_older_model_is_replaced_only_when_asked_and_only_when_the_new_one_is_whole(

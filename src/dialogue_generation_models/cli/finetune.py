@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -57,6 +57,20 @@ def finetune(
     keep_adapter: Annotated[
         bool, typer.Option("--keep-adapter", help="Also leave the adapters in MODEL.run/adapter.")
     ] = False,
+    dp_epsilon: Annotated[
+        float | None,
+        typer.Option(
+            "--dp-epsilon",
+            help="Differential privacy for each dialogue: the most to spend, such as 8.",
+        ),
+    ] = None,
+    dp_delta: Annotated[
+        float | None, typer.Option("--dp-delta", help="Its delta.  [default: 1e-5]")
+    ] = None,
+    dp_clip: Annotated[
+        float | None,
+        typer.Option("--dp-clip", help="Longest gradient of a dialogue.  [default: 1.0]"),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -101,7 +115,10 @@ def finetune(
         command=_command(model, output, has_data=data is not None, has_me=me is not None),
     )
     lora = {} if lora_rank is None else {"rank": lora_rank}
-    given = {"lora": lora} if is_lora or lora or keep_adapter else {}
+    given: dict[str, Any] = {"lora": lora} if is_lora or lora or keep_adapter else {}
+    privacy = {"epsilon": dp_epsilon, "delta": dp_delta, "clip": dp_clip}
+    if any(value is not None for value in privacy.values()):
+        given["privacy"] = {name: value for name, value in privacy.items() if value is not None}
     learning = FinetuningConfig(**apply_overrides(given, overrides or []))
     if threads:
         torch.set_num_threads(threads)
@@ -136,5 +153,9 @@ def _explain_stop(order: FinetuningOrder) -> None:
 def _show(order: FinetuningOrder, result: Finetuned) -> None:
     before, after = (e.perplexity.per_token for e in (result.before, result.after))
     print(f"Perplexity on held-out replies: {before:.2f} before, {after:.2f} after.")
+    if result.epsilon is not None:
+        print(
+            f"Differential privacy: epsilon {result.epsilon:.2f} for each dialogue; see the card."
+        )
     print(f"{order.output}  the model; talk to it: dgm chat --model {order.output}")
     print(f"{order.run}  what it was made of, and the log; keep it to yourself")

@@ -9,7 +9,7 @@ from pydantic import Field
 from ..errors import DialogueModelError, OptionError
 from .model import Size
 from .schema import Config
-from .training import LoRAConfig
+from .training import LoRAConfig, PrivacyConfig
 
 Positive = Annotated[float, Field(gt=0.0)]
 
@@ -24,11 +24,14 @@ class FinetuningConfig(Config):
     max_steps: Size = 5000
     """Most optimizer steps, however much data there is."""
     batch_size: Size | None = None
-    """Packed rows (GPT) or pairs (encoder-decoders) in a step; by default by the size of the data."""
+    """Packed rows (GPT), pairs (encoder-decoders) or dialogues (with privacy) in a step; by default by the
+    size of the data."""
     learning_rate: Positive | None = None
     """Highest rate; by default 5e-4 for all weights, 2e-3 for adapters."""
     lora: LoRAConfig | None = None
     """Train low-rank adapters alone; all weights by default."""
+    privacy: PrivacyConfig | None = None
+    """Train with differential privacy, by dialogue; without by default."""
     warmup_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
     """Part of the steps over which the rate grows."""
     validations: Size = 12

@@ -81,6 +81,17 @@ class LoRAConfig(Config):
     """Dropout rate of what goes into an adapter."""
 
 
+class PrivacyConfig(Config):
+    """Differential privacy of the dialogues that are learnt (DP-SGD)."""
+
+    epsilon: Positive
+    """The most that the training may spend; smaller is more private. Above 10 it promises little."""
+    delta: Annotated[float, Field(gt=0.0, lt=1.0)] = 1e-5
+    """The chance that the promise fails; to be well below 1 / dialogues."""
+    clip: Positive = 1.0
+    """A dialogue's gradient is shortened to this length."""
+
+
 class Recipe(Config):
     """Everything that decides a training run's result, apart from the hardware."""
 
@@ -98,6 +109,8 @@ class Recipe(Config):
     """The model, a name or a folder, whose weights the training begins with; fresh ones by default."""
     lora: LoRAConfig | None = None
     """Train adapters alone, which are merged into the weights in the end; all weights by default."""
+    privacy: PrivacyConfig | None = None
+    """Train with differential privacy, by dialogue; without by default."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """bfloat16: matrix products in bf16 by autocast; weights and optimizer stay float32."""
     optimizer: Literal["adamw", "muon", "adafactor"] = "adamw"
@@ -159,6 +172,18 @@ class Recipe(Config):
                 raise ValueError(
                     "reply_speaker and learnt = 'turns' exclude each other; remove one"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _privacy_is_of_one_stage(self) -> Self:
+        if self.privacy is None:
+            return self
+        if len(self.stages) > 1 or self.stages[0].objective != "dialogue":
+            raise ValueError("a private training has one stage, of dialogue; remove the others")
+        if self.accumulate > 1 or self.compile or self.activation_checkpointing:
+            raise ValueError(
+                "a private training takes no accumulate, compile or activation_checkpointing"
+            )
         return self
 
     @model_validator(mode="after")

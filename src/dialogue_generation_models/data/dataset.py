@@ -309,22 +309,28 @@ class ReplyPairs:
         return _EpochPlan(epoch, pairs, starts)
 
     def _collate(self, pairs: npt.NDArray[np.int64]) -> Batch:
-        config = self.config
-        contexts, replies = [], []
+        found = []
         for d, turn, first in pairs:
             turns = self.dialogues[d].turns
-            contexts.append(build_prompt(config, turns[first:turn], config.n_encoder_ctx))
-            replies.append(turns[turn])
-        inputs = [[config.bos_id, *reply] for reply in replies]
-        labels = [[*reply, config.eos_id] for reply in replies]
-        room = config.n_ctx - config.n_encoder_ctx
-        return Batch(
-            {
-                "context_ids": _rectangle(contexts, config.pad_id, config.n_encoder_ctx),
-                "reply_ids": _rectangle(inputs, config.pad_id, room),
-            },
-            _rectangle(labels, IGNORED, room),
-        )
+            found.append((turns[first:turn], turns[turn]))
+        return collate_pairs(found, self.config)
+
+
+def collate_pairs(
+    pairs: Sequence[tuple[Sequence[list[int]], list[int]]], config: EncoderDecoderConfig
+) -> Batch:
+    """Make a batch of contexts, oldest turn first, and the replies to them."""
+    contexts = [build_prompt(config, turns, config.n_encoder_ctx) for turns, _ in pairs]
+    inputs = [[config.bos_id, *reply] for _, reply in pairs]
+    labels = [[*reply, config.eos_id] for _, reply in pairs]
+    room = config.n_ctx - config.n_encoder_ctx
+    return Batch(
+        {
+            "context_ids": _rectangle(contexts, config.pad_id, config.n_encoder_ctx),
+            "reply_ids": _rectangle(inputs, config.pad_id, room),
+        },
+        _rectangle(labels, IGNORED, room),
+    )
 
 
 def _rectangle(rows: Sequence[Sequence[int]], fill: int, most: int) -> Ids:
@@ -332,7 +338,7 @@ def _rectangle(rows: Sequence[Sequence[int]], fill: int, most: int) -> Ids:
 
     Lengths are few on purpose: processors compile a kernel for each new shape and keep it.
     """
-    longest = max(map(len, rows))
+    longest = max(map(len, rows), default=0)
     rounded = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
     result = np.full((len(rows), min(rounded, most)), fill, dtype=np.int64)
     for r, row in enumerate(rows):

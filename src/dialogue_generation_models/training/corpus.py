@@ -35,6 +35,7 @@ from ..errors import DataError
 from ..tokenizer.tokenizer import Tokenizer
 from ..tokenizer.train import train_tokenizer
 from .loop import Stage
+from .private import private_stage
 
 _MAX_VALIDATION_BATCHES = 60
 _WHOLE = 1 << 30  # tokens: texts are cut into rows, not as turns
@@ -131,7 +132,11 @@ class Corpus:
                 raise DataError(
                     f"The stage '{config.name}' mixes a data set with other sources; prepare them as one."
                 )
+            if self._recipe.privacy is not None:
+                return self._private_stage(prepared[0], config)
             return Stage(config, self._stored_batches(prepared[0], config))
+        if self._recipe.privacy is not None:
+            raise DataError("A private training learns from a data set; prepare the files first.")
         if config.objective == "text":
             return Stage(config, self._text_batches(config, tokenizer))
         dialogues: list[TokenizedDialogue] = []
@@ -189,6 +194,13 @@ class Corpus:
             )
         samples = StoredSamples(stored, model, is_text=is_text)
         return StoredRows(samples, model, config.batch_size, recipe.seed)
+
+    def _private_stage(self, source: SourceConfig, config: StageConfig) -> Stage:
+        stored = self._stored(source, "train")
+        manifest = self._prepared[source.path].manifest
+        if len(stored) != manifest["counts"]["train"]["dialogues"]:
+            raise DataError("A private training reads each dialogue once; remove the repeats.")
+        return private_stage(stored, config, self._recipe)
 
     def _text_batches(self, config: StageConfig, tokenizer: Tokenizer) -> Batches:
         recipe, model = self._recipe, self._recipe.model

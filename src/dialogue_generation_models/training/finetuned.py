@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,10 @@ from .checkpointing import BEST
 from .export import training_facts
 from .lora import save_adapter
 from .planning import Base
+from .private import describe_privacy
+from .run import LOG
 from .starting import adapted_model, trained_model
+from .view import read_log
 
 EVALUATION = "evaluation.json"
 """In the run's folder: the figures of the finished model."""
@@ -77,6 +81,11 @@ def save_finetuned(
         raise TrainingError(f"{run} has no best weights; remove it, and start again.")
     model = trained_model(recipe, read_tensors(best), str(best))
     dataset = PreparedDataset(Path(recipe.data_root) / recipe.stages[0].sources[0].path)
+    training = training_facts(recipe, run, command)
+    notes = [_NO_SAMPLES]
+    if recipe.privacy is not None:
+        notes.append(_note_privacy(recipe, run, dataset, training.steps))
+    training = replace(training, note="\n\n".join(notes))
     facts = CardFacts(
         name=recipe.name,
         language=recipe.language,
@@ -85,7 +94,7 @@ def save_finetuned(
         parameters=sum(p.numel() for p in model.parameters()),
         vocab_size=base.tokenizer.vocab_size,
         data=_data(dataset),
-        training=replace(training_facts(recipe, run, command), note=_NO_SAMPLES),
+        training=training,
         evaluated_on="replies that were held out of the fine-tuning",
         base=BaseFacts(base.name, before),
     )
@@ -96,6 +105,23 @@ def save_finetuned(
     card = model_card(replace(facts, evaluation=after))
     save_folder(folder, shipped, base.tokenizer, recipe.decoding, card=card, dtype=torch.bfloat16)
     return after
+
+
+def _note_privacy(recipe: Recipe, run: Path, dataset: PreparedDataset, steps: int) -> str:
+    """Reckon what a private training spent, write it into the log, and say it in a sentence."""
+    assert recipe.privacy is not None, "the caller has looked"
+    dialogues = dataset.manifest["counts"]["train"]["dialogues"]
+    epsilon, sentence = describe_privacy(recipe, dialogues, steps)
+    record = {"epsilon": epsilon, "delta": recipe.privacy.delta, "unit": "dialogue", "after": steps}
+    with (run / LOG).open("a", encoding="utf-8") as log:
+        log.write(json.dumps(record) + "\n")
+    return sentence
+
+
+def read_epsilon(run: Path) -> float | None:
+    """Return the ε that the log of a finished run tells; None if it was not private."""
+    found = [record["epsilon"] for record in read_log(run / LOG) if "epsilon" in record]
+    return found[-1] if found else None
 
 
 def keep_adapter(base: Base, recipe: Recipe, run: Path) -> None:

@@ -38,7 +38,7 @@ from ..data.stored import PreparedDataset, is_prepared
 from ..errors import DataError, TokenizerError, UsageError
 from ..evaluation.measure import Track
 from ..evaluation.report import Evaluation
-from .finetuned import EVALUATION, keep_adapter, measure_base, save_finetuned
+from .finetuned import EVALUATION, keep_adapter, measure_base, read_epsilon, save_finetuned
 from .interruption import only_trainer
 from .planning import Base, check_size, plan
 from .processes import OneProcess
@@ -103,6 +103,8 @@ class Finetuned:
 
     before: Evaluation
     after: Evaluation
+    epsilon: float | None = None
+    """What a private training spent."""
 
 
 def finetune(
@@ -143,7 +145,7 @@ def finetune(
         keep_adapter(base, recipe, order.run)
     for checkpoint in order.run.glob("*.safetensors"):
         checkpoint.unlink()
-    return Finetuned(before, after)
+    return Finetuned(before, after, read_epsilon(order.run))
 
 
 def check_tokenizer(dataset: PreparedDataset, base: Base) -> None:

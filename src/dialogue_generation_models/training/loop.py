@@ -41,6 +41,8 @@ class Stage:
 
     config: StageConfig
     batches: Batches
+    take_step: TakeStep | None = None
+    """What learns from a batch in the place of `train_step`, with the same arguments."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,22 @@ class StepReport:
     gradient_norm: float
     tokens: int
     seconds: float
+
+
+class TakeStep(Protocol):
+    """Learns from one batch and advances `progress`."""
+
+    def __call__(
+        self,
+        model: nn.Module,
+        optimizers: Sequence[torch.optim.Optimizer],
+        stage: Stage,
+        recipe: Recipe,
+        progress: Progress,
+        processes: Processes,
+    ) -> StepReport:
+        """Learn from one batch."""
+        ...
 
 
 class View(Protocol):
@@ -112,8 +130,9 @@ def train(
         config = stages[index].config
         with prefetched(stages[index].batches) as batches:
             stage = Stage(config, batches)
+            take_step = stages[index].take_step or train_step
             while progress.step < config.steps and not _has_waited(progress, recipe):
-                view.step(train_step(learner, optimizers, stage, recipe, progress, processes))
+                view.step(take_step(learner, optimizers, stage, recipe, progress, processes))
                 is_done = progress.step == config.steps
                 is_due = is_done or progress.step % recipe.validation_every == 0
                 if is_due:

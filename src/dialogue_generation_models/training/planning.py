@@ -28,6 +28,9 @@ LEAST_LEARNT, LEAST_HELD_OUT = 100, 5
 """Replies below which a fine-tuning is refused: it would learn them by heart, and nobody could tell."""
 
 _STEPS_AN_EPOCH = 60  # aimed at; fewer steps of more rows learn less from as much
+_PRIVATE_STEPS_AN_EPOCH = (
+    8  # noise is added once a step, so more dialogues in each drown less in it
+)
 _ROWS = (2, 16)  # packed rows in a step, at least and at most
 _PAIRS = (8, 128)  # pairs in a step
 _RATE = 5e-4
@@ -78,6 +81,7 @@ def plan(
         seed=config.seed,
         start_from=str(base.folder),
         lora=config.lora,
+        privacy=config.privacy,
         keep_checkpoints=1,
         patience=config.patience,
         precision=_precision(config, device),
@@ -87,9 +91,7 @@ def plan(
         stages=[once],
     )
     rows = Corpus(draft).stage(once, base.tokenizer, []).batches.batches_per_epoch
-    is_paired = isinstance(base.model.config, EncoderDecoderConfig)
-    least, most = _PAIRS if is_paired else _ROWS
-    batch_size = config.batch_size or min(most, max(least, rows // _STEPS_AN_EPOCH))
+    batch_size = config.batch_size or _batch_size(draft, rows)
     steps = min(config.max_steps, math.ceil(config.epochs * math.ceil(rows / batch_size)))
     stage = once.replace(
         steps=steps,
@@ -99,6 +101,15 @@ def plan(
     )
     every = max(1, round(steps / config.validations))
     return draft.replace(stages=[stage.model_dump()], validation_every=every)
+
+
+def _batch_size(draft: Recipe, rows: int) -> int:
+    """Choose how many of an epoch's rows, pairs or private dialogues a step learns."""
+    if draft.privacy is not None:
+        return min(rows, max(16, rows // _PRIVATE_STEPS_AN_EPOCH))
+    is_paired = isinstance(draft.model, EncoderDecoderConfig)
+    least, most = _PAIRS if is_paired else _ROWS
+    return min(most, max(least, rows // _STEPS_AN_EPOCH))
 
 
 def check_size(dataset: PreparedDataset) -> None:
@@ -119,6 +130,8 @@ def check_size(dataset: PreparedDataset) -> None:
 def _precision(config: FinetuningConfig, device: str) -> Literal["float32", "bfloat16"]:
     if config.precision != "auto":
         return config.precision
+    if config.privacy is not None:
+        return "float32"
     if device.startswith("cuda"):
         return "bfloat16"
     # Processors without these instructions compute bfloat16 several times slower than float32.

@@ -81,6 +81,8 @@ def run(recipe: Recipe, folder: Path, *, processes: Processes, console: Console)
         raise OptionError(
             "Adafactor cannot step a sharded model; choose adamw or muon, or no FSDP."
         )
+    if recipe.privacy is not None and processes.count > 1:
+        raise OptionError("A private training runs in one process; start it without a launcher.")
     corpus = Corpus(recipe)
     if not processes.is_main:
         processes.wait()
