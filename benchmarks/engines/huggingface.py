@@ -8,7 +8,7 @@ import torch
 
 from dialogue_generation_models.config.model import EncoderDecoderConfig
 
-from .workload import NEW_TOKENS, Run, Setup, Work, lift_end, loudness
+from .workload import NEW_TOKENS, Run, Setup, Work, lift_end, make_loud
 
 
 def prepare(setup: Setup, precision: str) -> Run:
@@ -23,7 +23,7 @@ def prepare(setup: Setup, precision: str) -> Run:
     else:
         model = transformers.GPT2LMHeadModel(_gpt2_config(config))
         table, norm = model.transformer.wte.weight, model.transformer.ln_f
-    torch.nn.init.normal_(table, std=loudness(config))
+    make_loud(model, table)
     if setup.ends:
         lift_end(norm, table, config.eos_id)
     model = model.to(torch.bfloat16 if precision == "bf16" else torch.float32).eval()

@@ -60,7 +60,7 @@ class Setup:
         torch.manual_seed(0)
         model: Any = build_model(self.config).eval()
         table = model.token_embedding.weight
-        torch.nn.init.normal_(table, std=loudness(self.config))
+        make_loud(model, table)
         if self.ends:
             layers = (
                 model.decoder if isinstance(self.config, EncoderDecoderConfig) else model.blocks
@@ -70,15 +70,32 @@ class Setup:
         return model
 
 
-def loudness(config: AnyModelConfig) -> float:
-    """Standard deviation of embeddings with which a normalised state gives logits of `LOGIT_SPREAD`."""
-    return LOGIT_SPREAD / math.sqrt(config.n_embd)
+@torch.no_grad()
+def make_loud(model: torch.nn.Module, table: Tensor) -> None:
+    """Draw weights with which the next token has about 5 nats of entropy.
+
+    Layers must be as loud as the token that they are added to, or the tied head repeats it for certain.
+
+    Args:
+        model: of this package or of `transformers`.
+        table: its token embedding, [V, C].
+    """
+    for layer in model.modules():
+        weight = getattr(layer, "weight", None)
+        if isinstance(layer, torch.nn.Linear) and weight is not table:
+            weight.normal_(std=1 / math.sqrt(weight.shape[1]))
+        elif type(layer).__name__ == "Conv1D":  # GPT-2's linear layer, stored as [in, out]
+            weight.normal_(std=1 / math.sqrt(weight.shape[0]))
+    table.normal_(std=LOGIT_SPREAD / math.sqrt(table.shape[1]))
 
 
 @torch.no_grad()
 def lift_end(norm: torch.nn.LayerNorm, table: Tensor, eos_id: int) -> None:
-    """Give the last norm the bias that raises the end token's logit, and others' by chance alone."""
-    end = table[eos_id]
+    """Raise the end token's logit to much the same height in every state, and others' by chance alone.
+
+    Its embedding is made quiet, so that the state hardly moves it, and the last norm is given a bias.
+    """
+    end = table[eos_id].mul_(0.3)
     norm.bias.copy_(END_LIFT * end / end.square().sum())
 
 
