@@ -9,7 +9,8 @@ A job is contexts of 40 tokens and replies of 32 new tokens, the end token disab
     beam10           one context, a beam of 10 with the same penalties
     c8, c64          so many different contexts at once, one reply each, sampled as above
 
-`--endings natural` lets replies end, after about a dozen tokens and after 32 at the latest.
+`--endings natural` lets replies end, after 16 tokens on average (of two contexts) and after 32 at the latest;
+replies to one context often end together.
 
 The engines take turns within each repeat, so that whatever else the machine does hits all alike. A ratio is
 that of one repeat's speeds, engine to transformers-fp32; figures are medians, the range lowest to highest.
