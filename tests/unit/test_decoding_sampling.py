@@ -136,3 +136,11 @@ def test_early_draws_have_the_frequencies_of_what_is_kept(limits: dict[str, floa
     observed = torch.cat([counts, len(numbers) - counts.sum().reshape(1)])
     keep = expected > 1e-9
     assert abs(chi_square(observed[keep], expected[keep])) < 4
+
+
+def test_banned_first_tokens_leave_the_draw_a_draw() -> None:
+    logits = torch.randn(1, 9000).repeat(64, 1)
+    logits[:, :5] = -torch.inf
+    numbers = torch.linspace(0, 0.99, 64)
+    tokens, _ = draw_from_best(logits, numbers, top_p=0.02)
+    assert len(set(tokens.tolist())) > 5

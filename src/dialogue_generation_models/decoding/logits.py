@@ -109,8 +109,8 @@ def token_logp(logits: Tensor, ids: Tensor) -> Tensor:
 
 def log_total(scores: Tensor) -> Tensor:
     """Log of the sum of exp over the vocabulary: [B, V] → [B, 1]."""
-    # One fused pass; torch's own logsumexp makes three.
-    return scores[:, :1] - scores.log_softmax(dim=1)[:, :1]
+    # Not from a fixed column: a banned token's score is -inf, and -inf less -inf is no number.
+    return scores.logsumexp(dim=1, keepdim=True)
 
 
 def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
