@@ -130,7 +130,7 @@ _GPT2 = {
 # Name → language, whether weights are in this package.
 _MINIS: dict[str, tuple[Language, bool]] = {
     "gpt-mini-ko": ("ko", True),
-    "meena-mini-ja": ("ja", False),
+    "meena-mini-ja": ("ja", True),
     "gpt-mini-ja": ("ja", False),
     "meena-mini-ko": ("ko", False),
 }
