@@ -104,13 +104,18 @@ def allow_end_(scores: Tensor, unruled: Tensor, eos_id: int) -> Tensor:
 
 def token_logp(logits: Tensor, ids: Tensor) -> Tensor:
     """Log-probability of one token a row: [B, V] and [B] → [B]."""
-    return (logits.gather(1, ids[:, None]) - log_total(logits))[:, 0]
+    return logits.log_softmax(dim=1).gather(1, ids[:, None])[:, 0]
 
 
-def log_total(scores: Tensor) -> Tensor:
-    """Log of the sum of exp over the vocabulary: [B, V] → [B, 1]."""
-    # Not from a fixed column: a banned token's score is -inf, and -inf less -inf is no number.
-    return scores.logsumexp(dim=1, keepdim=True)
+def log_total(scores: Tensor, ids: Tensor) -> Tensor:
+    """Log of the sum of exp over the vocabulary: [B, V] → [B, 1].
+
+    Args:
+        scores: of all tokens.
+        ids: a token of each row that is not banned, [B, 1]; -inf less -inf would be no number.
+    """
+    # One fused pass; torch's own logsumexp makes three.
+    return scores.gather(1, ids) - scores.log_softmax(dim=1).gather(1, ids)
 
 
 def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .logits import largest, log_total
 
-BEST = 256
+BEST = 512
 """Tokens among which most draws fall."""
 _SAMPLE_STRIDE = np.uint64(0xD1342543DE82EF95)
 _STEP_STRIDE = np.uint64(0x9E3779B97F4A7C15)
@@ -69,7 +69,7 @@ def draw_from_best(
         The tokens, [B], and bool [B]: False where a row needs more than its best tokens.
     """
     top, ids = largest(logits, BEST)  # [B, W], falling
-    total = log_total(logits)  # [B, 1]
+    total = log_total(logits, ids[:, :1])  # [B, 1]
     is_filtered = top_k > 0 or top_p < 1.0 or min_p > 0.0
     if is_filtered:
         top = top.masked_fill(top < _edge(top, total, top_k, top_p, min_p), -math.inf)
