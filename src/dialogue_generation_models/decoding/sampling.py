@@ -21,6 +21,8 @@ from .logits import largest, log_total
 
 BEST = 512
 """Tokens among which most draws fall."""
+WIDER = 4096
+"""Tokens among which nearly all others fall."""
 _SAMPLE_STRIDE = np.uint64(0xD1342543DE82EF95)
 _STEP_STRIDE = np.uint64(0x9E3779B97F4A7C15)
 
@@ -52,7 +54,13 @@ def draw(logits: Tensor, numbers: Tensor) -> Tensor:
 
 
 def draw_from_best(
-    logits: Tensor, numbers: Tensor, *, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0
+    logits: Tensor,
+    numbers: Tensor,
+    *,
+    width: int = BEST,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Draw as `draw` does after `keep_top_k`, `keep_top_p` and `keep_min_p`, from the best tokens alone.
 
@@ -61,14 +69,15 @@ def draw_from_best(
     Args:
         logits: [B, V].
         numbers: one in [0, 1) a row, [B].
-        top_k: less than `BEST`; 0 for no limit.
+        width: how many of the best tokens.
+        top_k: less than `width`; 0 for no limit.
         top_p: 1 for no limit.
         min_p: 0 for no limit.
 
     Returns:
         The tokens, [B], and bool [B]: False where a row needs more than its best tokens.
     """
-    top, ids = largest(logits, BEST)  # [B, W], falling
+    top, ids = largest(logits, width)  # [B, W], falling
     total = log_total(logits, ids[:, :1])  # [B, 1]
     is_filtered = top_k > 0 or top_p < 1.0 or min_p > 0.0
     if is_filtered:
