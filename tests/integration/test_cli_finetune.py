@@ -154,6 +154,22 @@ def test_a_stopped_call_goes_on_and_ends_like_a_straight_one(
     assert all(torch.equal(weight, found[name]) for name, weight in expected.items())
 
 
+def test_texts_left_by_a_call_that_was_killed_while_tidying_up_go_away(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # the data set is in place, its work folder is still whole
+        patch.setattr("dialogue_generation_models.data.manifest.shutil.rmtree", stop)
+        assert main(call(place, "tidy", "--me", ME)) == 130
+    run = place / "tidy.run"
+    left = [path for path in (run / ".data.work").rglob("*") if path.is_file()]
+    assert any(PHONE.encode() in path.read_bytes() for path in left)
+    assert main(call(place, "tidy", "--me", ME, "--set", "max_steps=1")) == 0
+    assert not (run / ".data.work").exists()
+
+
 def test_a_data_set_is_learnt_from_where_it_is(place: Path, bot: Path) -> None:
     dataset = bot.with_name("bot.run") / "data"
     where = ["--model", str(place / "base"), "-o", str(place / "from-data"), "--device", "cpu"]
@@ -247,6 +263,11 @@ def test_a_file_that_cannot_be_read_is_not_passed_over(
     assert main(call(place, "unread", str(place / "other.txt"))) == 1
     assert "mend it or leave it out" in capsys.readouterr().err
     assert not (place / "unread.run").exists()
+    (place / "unread.run" / ".data.work").mkdir(parents=True)  # as if a first call had been stopped
+    for _ in range(2):
+        assert main(call(place, "unread", str(place / "other.txt"))) == 1
+    assert "mend it or leave it out" in capsys.readouterr().err.splitlines()[-1]
+    assert not (place / "unread.run" / "data").exists()
 
 
 def test_another_tokenizer_is_refused(

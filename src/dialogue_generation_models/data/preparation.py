@@ -67,12 +67,11 @@ def prepare(order: Order, config: PreparationConfig, watch: Watch) -> dict[str, 
     check_report_packages()
     output = order.output.resolve()
     recover(output)
-    work = output.with_name(f".{output.name}.work")
-    refusal = UsageError(f"Another process prepares {order.output}; wait for it.")
+    work, refusal = _work(order)
     try:
         _check_output(output, overwrite=order.overwrite)
     except UsageError:
-        _leave_no_texts(work, refusal)
+        leave_no_texts(order)
         raise
     tokenizer = Tokenizer.from_file(order.tokenizer)
     sources = find_sources(order.inputs, config.sources, has_consent=order.has_consent)
@@ -125,6 +124,13 @@ def is_made_of(order: Order, config: PreparationConfig) -> bool:
     )
 
 
+def _work(order: Order) -> tuple[Path, UsageError]:
+    """Return the folder of the work, and what refuses it to a second process."""
+    output = order.output.resolve()
+    refusal = UsageError(f"Another process prepares {order.output}; wait for it.")
+    return output.with_name(f".{output.name}.work"), refusal
+
+
 def _check_output(output: Path, *, overwrite: bool) -> None:
     if output.is_dir() and not any(output.iterdir()):
         return
@@ -135,12 +141,13 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
             raise UsageError(f"{output} exists; name another folder or add --overwrite.")
 
 
-def _leave_no_texts(work: Path, refusal: UsageError) -> None:
+def leave_no_texts(order: Order) -> None:
     """Clear what an earlier run left that was killed after its data set was in place.
 
     Raises:
-        UsageError: the refusal, if another process is at work there.
+        UsageError: another process is at work there.
     """
+    work, refusal = _work(order)
     if work.is_dir() and not (work / "data").exists():
         with only_process(work, refusal):
             _clear(work)

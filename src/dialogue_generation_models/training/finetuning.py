@@ -32,7 +32,7 @@ from ..config.finetuning import FinetuningConfig
 from ..config.preparation import PreparationConfig, preparation_config
 from ..data.manifest import unread_files
 from ..data.owner import find_owner
-from ..data.preparation import Order, is_made_of, prepare
+from ..data.preparation import Order, is_made_of, leave_no_texts, prepare
 from ..data.sources import find_sources
 from ..data.stored import PreparedDataset, is_prepared
 from ..errors import DataError, TokenizerError, UsageError
@@ -214,25 +214,42 @@ def _dataset(order: FinetuningOrder, base: Base, surroundings: Surroundings) -> 
         has_consent=order.has_consent,
     )
     if not is_prepared(request.output):
-        is_new = not order.run.exists()
-        order.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            surroundings.console.print("Preparing the data ...")
-            prepare(request, config, surroundings.watch)
-            dataset = PreparedDataset(request.output)
-            if unread := unread_files(dataset.manifest):
-                raise DataError(f"An input cannot be read, {unread[0]}; mend it or leave it out.")
-            check_size(dataset)
-        except DataError:
-            if is_new:
-                shutil.rmtree(order.run, ignore_errors=True)
-            raise
+        _prepare(request, config, order, surroundings)
     elif not is_made_of(request, config):
         raise UsageError(
             f"{order.run} holds a fine-tuning of other inputs or settings; name another folder with "
             "-o, or remove it."
         )
-    return PreparedDataset(request.output)
+    leave_no_texts(request)  # an earlier call may have been stopped while it was tidying up
+    return _whole_dataset(request.output)
+
+
+def _prepare(
+    request: Order, config: PreparationConfig, order: FinetuningOrder, surroundings: Surroundings
+) -> None:
+    """Make the data set; of one that cannot be used, nothing stays."""
+    is_new = not order.run.exists()
+    order.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        surroundings.console.print("Preparing the data ...")
+        prepare(request, config, surroundings.watch)
+        _whole_dataset(request.output)
+    except DataError:
+        shutil.rmtree(order.run if is_new else request.output, ignore_errors=True)
+        raise
+
+
+def _whole_dataset(folder: Path) -> PreparedDataset:
+    """Open a data set.
+
+    Raises:
+        DataError: an input of it could not be read, or it is too small.
+    """
+    dataset = PreparedDataset(folder)
+    if unread := unread_files(dataset.manifest):
+        raise DataError(f"An input cannot be read, {unread[0]}; mend it or leave it out.")
+    check_size(dataset)
+    return dataset
 
 
 def _preparation(order: FinetuningOrder) -> PreparationConfig:
