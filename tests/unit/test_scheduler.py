@@ -419,3 +419,18 @@ def test_sessions_of_another_engine_are_refused() -> None:
         other.step_together([session], torch.tensor([5]))
     with pytest.raises(ValueError, match="one token for each"):
         engine.step_together([session], torch.tensor([5, 6]))
+
+
+def test_prompts_before_one_that_is_refused_are_answered_first() -> None:
+    answers = scheduler().answer_each([PROMPT, PROMPT, [], PROMPT], GREEDY)
+    assert [next(answers), next(answers)] == 2 * [alone(PROMPT, GREEDY)]
+    with pytest.raises(InputTextError):
+        next(answers)
+
+
+def test_prompts_wait_for_requests_of_others_that_fill_the_queue() -> None:
+    busy = scheduler(max_waiting=2, max_rows=1)
+    others = [busy.submit(PROMPT, GREEDY) for _ in range(2)]
+    answers = busy.answer_each([PROMPT], GREEDY)
+    assert list(answers) == [alone(PROMPT, GREEDY)]
+    assert all(other.future.done() for other in others)

@@ -155,21 +155,24 @@ class Scheduler:
         """Answer prompts and yield their replies in order; takes no more prompts than may wait.
 
         Raises:
-            As `submit`, and what a request ended with.
+            As `submit`, and what a request ended with; the replies to all prompts before come first.
         """
         coming, pending = iter(prompts), deque[Request]()
-        is_over = False
+        is_over, failure = False, None
         while pending or not is_over:
             while not is_over and self.waiting < self.limits.max_waiting:
-                prompt = next(coming, None)
-                if prompt is None:
+                try:
+                    pending.append(self.submit(next(coming), options))
+                except StopIteration:
                     is_over = True
-                else:
-                    pending.append(self.submit(prompt, options))
+                except Exception as error:  # what came before it is answered first
+                    is_over, failure = True, error
             while pending and pending[0].future.done():
                 yield pending.popleft().future.result()
-            if pending:
+            if not self.is_idle:
                 self.step()
+        if failure is not None:
+            raise failure
 
     @torch.inference_mode()
     def step(self) -> None:
