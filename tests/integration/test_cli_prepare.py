@@ -231,6 +231,19 @@ def test_an_export_that_cannot_be_read_is_told_and_the_rest_prepared(
     assert PreparedDataset(tmp_path / "set").manifest["counts"]["train"]["dialogues"] > 10
 
 
+def test_the_only_export_that_cannot_be_read_is_told_of(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "비밀.txt").write_text("이것은 대화가 아니다\n", encoding="utf-8")
+    where = ["-o", str(tmp_path / "data"), "--tokenizer", str(inputs / "tokenizer.model")]
+    quick = ["--config", str(inputs / "prep.toml"), "--set", "dedup.near=false"]
+    assert main(["prepare", str(tmp_path / "비밀.txt"), *where, *quick, "--i-have-consent"]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "Its format is unknown" in error
+    assert "비밀" not in error
+    assert not (tmp_path / "data").exists()
+
+
 def test_an_empty_result_replaces_nothing(
     inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -587,3 +588,12 @@ def test_no_text_stays_behind(prepared: Prepare, tmp_path: Path) -> None:
         for path in (tmp_path / ".set.work").rglob("*")
         if path.is_file() and path.stat().st_size
     ]
+
+
+def test_a_picture_with_a_source_of_any_script_warns_nobody() -> None:
+    from dialogue_generation_models.data.pictures import new_figure, picture
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shown = picture(new_figure("상담.csv")[0], "")
+    assert "상담.csv" in shown["svg"]

@@ -48,9 +48,12 @@ def finish(job: Job, rank: int) -> None:
         return
     manifest = _manifest(job)
     if not manifest["counts"]:
+        unread = unread_files(manifest)
         raise DataError(
-            "Nothing is left to learn from: no message was read, or the filters dropped them all "
-            "(try --profile unfiltered)."
+            f"Nothing was read to learn from ({unread[0].rstrip('.')})."
+            if unread
+            else "Nothing is left to learn from: no message was read, or the filters dropped them all "
+            "(try the profile unfiltered)."
         )
     shutil.copyfile(job.tokenizer, folder / TOKENIZER)
     write_manifest(folder, manifest, read_json(job.file("select", "people.json")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import io
+import warnings
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -63,7 +64,9 @@ def picture(figure: Any, caption: str) -> dict[str, Any]:
     """Make what the page shows of a figure: its SVG, the same bytes for the same figure."""
     from markupsafe import Markup
 
-    with io.StringIO() as file:
+    with io.StringIO() as file, warnings.catch_warnings():
+        # Text stays text, so it is the browser's font that must have the letters.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(file, format="svg", metadata={"Date": None})
         svg = file.getvalue()
     return {"svg": Markup(svg[svg.index("<svg") :]), "caption": caption}
