@@ -222,6 +222,14 @@ def test_an_older_model_is_replaced_only_when_asked_and_only_when_the_new_one_is
     assert main(call(place, "bot", "--me", ME)) == 2
     assert "add --overwrite" in capsys.readouterr().err
     assert (bot / "model.safetensors").read_bytes() == before
+    run = bot.with_name("bot.run")
+    files = sorted(run.rglob("*"))
+    wrong = [["--me", "아무개"], ["--me", ME, "--model", "no-such-model"]]
+    assert [main(call(place, "bot", *options, "--overwrite")) for options in wrong] == [1, 1]
+    own = ["--data", str(run / "data"), "--model", str(place / "base"), "-o", str(bot)]
+    assert main(["finetune", *own, "--overwrite"]) == 2
+    assert "name another folder" in capsys.readouterr().err
+    assert sorted(run.rglob("*")) == files
     shorter = ["--me", ME, "--overwrite", "--set", "max_steps=2"]
     assert main(call(place, "bot", *shorter)) == 0
     assert (bot / "model.safetensors").read_bytes() != before

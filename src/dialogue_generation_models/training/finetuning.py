@@ -121,8 +121,14 @@ def finetune(
     """
     _check(order)
     base = _load_base(order.model)
-    dataset = _dataset(order, base, surroundings)
-    check_tokenizer(dataset, base)
+    if order.dataset:
+        dataset = PreparedDataset(order.dataset)
+        check_tokenizer(dataset, base)
+        _clear_finished(order)
+    else:
+        preparation = _preparation(order)
+        _clear_finished(order)
+        dataset = _dataset(order, preparation, base, surroundings)
     recipe = plan(
         base, dataset, config, name=order.output.resolve().name, device=surroundings.device
     )
@@ -170,6 +176,10 @@ def _check(order: FinetuningOrder) -> None:
         raise UsageError(
             "A data set is prepared already: give --me, --config and --i-have-consent to dgm prepare."
         )
+    if order.dataset and order.overwrite and order.run.resolve() in order.dataset.resolve().parents:
+        raise UsageError(
+            f"{order.dataset} lies in the run that --overwrite replaces; name another folder with -o."
+        )
     check_replaceable(order.output)
     if (order.output / CONFIG).exists() and not order.overwrite:
         raise UsageError(f"{order.output} exists; name another folder or add --overwrite.")
@@ -177,14 +187,14 @@ def _check(order: FinetuningOrder) -> None:
         is_ours = (order.run / RECIPE).is_file() or find_texts(order) is not None
         if not (is_ours or is_prepared(order.run / _DATA)):
             raise UsageError(f"{order.run} is no run of dgm finetune; name another folder with -o.")
-        if order.overwrite and (order.run / EVALUATION).is_file():
-            _clear(order.run)
 
 
-def _clear(run: Path) -> None:
+def _clear_finished(order: FinetuningOrder) -> None:
     """Empty the folder of a run that came to its end; one that was cut off goes on instead."""
-    with only_trainer(run):
-        for path in run.iterdir():
+    if not (order.overwrite and (order.run / EVALUATION).is_file()):
+        return
+    with only_trainer(order.run):
+        for path in order.run.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
             elif path.name != ".lock":
@@ -201,11 +211,10 @@ def _load_base(name: str) -> Base:
     return Base(folder.name, folder, loaded.model, loaded.tokenizer, loaded.decoding)
 
 
-def _dataset(order: FinetuningOrder, base: Base, surroundings: Surroundings) -> PreparedDataset:
-    """Return the data set of the order, made now if it must be."""
-    if order.dataset:
-        return PreparedDataset(order.dataset)
-    config = _preparation(order)
+def _dataset(
+    order: FinetuningOrder, config: PreparationConfig, base: Base, surroundings: Surroundings
+) -> PreparedDataset:
+    """Return the data set of the order's exports, made now if it must be."""
     request = Order(
         inputs=order.exports,
         output=order.run / _DATA,
@@ -257,10 +266,10 @@ def _preparation(order: FinetuningOrder) -> PreparationConfig:
     table = {"validation_percent": _VALIDATION_PERCENT, **order.preparation}
     table["sessions"] = {"max_messages": _SESSION_MESSAGES, **table.get("sessions", {})}
     config = preparation_config(table, None)
+    sources = find_sources(order.exports, config.sources, has_consent=order.has_consent)
     me = order.me or config.sessions.me
     if me is None:
         return config
-    sources = find_sources(order.exports, config.sources, has_consent=order.has_consent)
     return config.replace(sessions={**config.sessions.model_dump(), "me": find_owner(sources, me)})
 
 
