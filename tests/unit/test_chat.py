@@ -276,7 +276,7 @@ def test_streams_may_be_read_in_turns(bot: Chatbot) -> None:
 
 
 def test_load_gives_the_folder_as_a_bot(tiny_folder: Path, tiny_gpt: GPT) -> None:
-    bot = dgm.load(str(tiny_folder))
+    bot = dgm.load(str(tiny_folder), precision="float32")
     assert bot.name == "tiny"
     assert bot.decoding.max_tokens == 6
     assert bot.config == tiny_gpt.config
