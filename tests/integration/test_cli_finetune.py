@@ -288,6 +288,17 @@ def test_another_tokenizer_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_who_was_forgotten_does_not_come_back_by_overwriting(
+    place: Path, bot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = bot.with_name("bot.run") / "data" / "forgotten.jsonl"
+    record.write_text("{}\n", encoding="utf-8")
+    assert main(call(place, "bot", "--me", ME, "--overwrite")) == 2
+    assert "would bring them back" in capsys.readouterr().err
+    assert record.exists()
+    record.unlink()
+
+
 def test_a_run_of_other_inputs_is_not_gone_on_with(
     place: Path, bot: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,6 +30,7 @@ from ..checkpoint.folder import (
 )
 from ..config.finetuning import FinetuningConfig
 from ..config.preparation import PreparationConfig, preparation_config
+from ..data.forget import FORGOTTEN
 from ..data.manifest import unread_files
 from ..data.owner import find_owner
 from ..data.preparation import Order, is_made_of, leave_no_texts, prepare
@@ -179,6 +180,11 @@ def _check(order: FinetuningOrder) -> None:
     if order.dataset and order.overwrite and order.run.resolve() in order.dataset.resolve().parents:
         raise UsageError(
             f"{order.dataset} lies in the run that --overwrite replaces; name another folder with -o."
+        )
+    if order.exports and order.overwrite and (order.run / _DATA / FORGOTTEN).is_file():
+        raise UsageError(
+            f"People were removed from {order.run / _DATA}, and the exports would bring them back; learn "
+            f"from what stayed: --data {order.run / _DATA}, with another folder after -o."
         )
     check_replaceable(order.output)
     if (order.output / CONFIG).exists() and not order.overwrite:
