@@ -192,6 +192,10 @@ def test_adapters_are_merged_into_the_folder_and_left_alone_where_asked(
     adapters = ["--lora", "--lora-rank", "2", "--keep-adapter", "--set", "max_steps=4"]
     assert main(["finetune", "--data", str(dataset), *where, *FAST, *adapters]) == 0
     base, found = (load_folder(place / name).model for name in ("base", "lora"))
+    card = (place / "lora" / "README.md").read_text(encoding="utf-8")
+    assert "--data DATASET --model base -o lora --set " in card
+    assert "--set lora.rank=2" in card
+    assert "--set max_steps=4" in card
     assert torch.equal(found.token_embedding.weight, base.token_embedding.weight.bfloat16().float())
     merged = merge(load_adapter(base, place / "lora.run" / "adapter"))
     for name, weight in found.state_dict().items():

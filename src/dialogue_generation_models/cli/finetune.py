@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +14,7 @@ from .options import DeviceOption
 from .progress import show_progress, show_stages
 
 if TYPE_CHECKING:
+    from ..config.finetuning import FinetuningConfig
     from ..training.finetuning import Finetuned, FinetuningOrder
 
 app = typer.Typer(add_completion=False)
@@ -112,7 +115,6 @@ def finetune(
         overwrite=overwrite,
         keeps_adapter=keep_adapter,
         tool=f"dialogue-generation-models {__version__}",
-        command=_command(model, output, has_data=data is not None, has_me=me is not None),
     )
     lora = {} if lora_rank is None else {"rank": lora_rank}
     given: dict[str, Any] = {"lora": lora} if is_lora or lora or keep_adapter else {}
@@ -120,6 +122,7 @@ def finetune(
     if any(value is not None for value in privacy.values()):
         given["privacy"] = {name: value for name, value in privacy.items() if value is not None}
     learning = FinetuningConfig(**apply_overrides(given, overrides or []))
+    order = replace(order, command=_command(order, learning))
     if threads:
         torch.set_num_threads(threads)
     try:
@@ -131,11 +134,20 @@ def finetune(
     _show(order, result)
 
 
-def _command(model: str, output: Path, *, has_data: bool, has_me: bool) -> str:
-    """Return the command for the card, with the shape of what was learnt and none of its names."""
-    what = "--data DATASET" if has_data else "EXPORT" + (" --me NAME" if has_me else "")
-    base = Path(model).name
-    return f"dgm finetune {what} --model {base} -o {output.resolve().name}"
+def _command(order: FinetuningOrder, learning: FinetuningConfig) -> str:
+    """Return the command for the card, with how it learnt, and none of the names of what it learnt."""
+    words = ["--data", "DATASET"] if order.dataset else ["EXPORT"]
+    words += ["--me", "NAME"] if order.me else []
+    words += ["--config", "FILE.toml"] if order.preparation else []
+    words += ["--model", Path(order.model).name, "-o", order.output.resolve().name]
+    for name, value in learning.model_dump(exclude_defaults=True).items():
+        if not isinstance(value, dict):
+            words += ["--set", f"{name}={value}"]
+        elif value:
+            words += [w for key in value for w in ("--set", f"{name}.{key}={value[key]}")]
+        else:  # adapters as they are by default
+            words += [f"--{name}"]
+    return f"dgm finetune {shlex.join(words)}"
 
 
 def _explain_stop(order: FinetuningOrder) -> None:

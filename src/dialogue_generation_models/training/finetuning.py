@@ -144,12 +144,12 @@ def finetune(
     )
     alone = OneProcess(surroundings.device)
     run(recipe, order.run, processes=alone, console=surroundings.console)
+    if order.keeps_adapter:
+        keep_adapter(base, recipe, order.run)
     say("Measuring the best weights ...")
     place = (order.run, order.output)
     with surroundings.measuring() as track:
         after = save_finetuned(base, before, recipe, place, command=order.command, track=track)
-    if order.keeps_adapter:
-        keep_adapter(base, recipe, order.run)
     for checkpoint in order.run.glob("*.safetensors"):
         checkpoint.unlink()
     return Finetuned(before, after, read_epsilon(order.run))
