@@ -12,8 +12,9 @@ A job is contexts of 40 tokens and replies of 32 new tokens, the end token disab
 `--endings natural` lets replies end, after 16 tokens on average (of two contexts) and after 32 at the latest;
 replies to one context often end together.
 
-The engines take turns within each repeat, so that whatever else the machine does hits all alike. A ratio is
-that of one repeat's speeds, engine to transformers-fp32; figures are medians, the range lowest to highest.
+Each engine has a process of its own (in one process their threads slow each other down, ours by half), and they
+take turns within each repeat, so that whatever else the machine does hits all alike. A ratio is that of one
+repeat's speeds, engine to transformers-fp32; figures are medians, the range lowest to highest.
 Weights are random, with embeddings so loud that the next token has about 5 nats of entropy, as in a trained
 model; all engines have the same, but for transformers, which runs its own classes of the same size: GPT-2
 (pre-norm) and BART. ONNX runtimes run under this package's search, CTranslate2 and transformers under theirs.
@@ -36,8 +37,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from engines import ENGINES, prepare
-from engines.workload import CONTEXT_TOKENS, Run, Setup, Skipped, Work
+from engines import ENGINES, EngineProcess
+from engines.workload import CONTEXT_TOKENS, Setup, Skipped, Work
 
 from dialogue_generation_models.config.model import AnyModelConfig, EncoderDecoderConfig
 from dialogue_generation_models.config.registry import get_entry
@@ -58,6 +59,8 @@ JOBS = {
 }
 """Name → contexts, replies to each."""
 BASELINE = "transformers-fp32"
+REST = 0.5
+"""Seconds before each turn: the threads of some engines go on spinning for a while."""
 PACKAGES = ("torch", "transformers", "ctranslate2", "onnxruntime", "openvino", "nncf")
 
 
@@ -72,10 +75,10 @@ def main() -> None:
             arguments.threads,
             ends=arguments.endings == "natural",
         )
-        runs = prepare_all(arguments.engines, setup)
+        engines = prepare_all(arguments.engines, setup)
         rows: list[dict[str, Any]] = []
         for job in arguments.jobs:
-            for row in measure(job, runs, setup, arguments.repeats):
+            for row in measure(job, engines, setup, arguments.repeats):
                 rows.append(row | {"model": arguments.model, "endings": arguments.endings})
                 # After each row, so that a long run that is cut off leaves what it has.
                 if arguments.json:
@@ -84,25 +87,25 @@ def main() -> None:
         arguments.machine.write_text(json.dumps(describe_machine(), indent=1) + "\n")
 
 
-def prepare_all(engines: Iterable[str], setup: Setup) -> dict[str, Run]:
+def prepare_all(engines: Iterable[str], setup: Setup) -> dict[str, EngineProcess]:
     """Make all engines ready that can run here; say which cannot."""
-    runs = {}
+    ready = {}
     for engine in engines:
         start = time.perf_counter()
         try:
-            runs[engine] = prepare(engine, setup)
-        except ImportError as error:
-            print(f"{engine}: skipped, not installed ({error.name})", flush=True)
+            ready[engine] = EngineProcess(engine, setup)
         except Skipped as reason:
             print(f"{engine}: skipped, {reason}", flush=True)
         else:
             print(f"{engine}: ready in {time.perf_counter() - start:.0f} s", flush=True)
-    return runs
+    return ready
 
 
-def measure(job: str, runs: dict[str, Run], setup: Setup, repeats: int) -> list[dict[str, Any]]:
+def measure(
+    job: str, engines: dict[str, EngineProcess], setup: Setup, repeats: int
+) -> list[dict[str, Any]]:
     """Run a job on all engines in turn; return one row an engine."""
-    speeds = _time(job, runs, setup, repeats)
+    speeds = _time(job, engines, setup, repeats)
     rows = []
     for engine, of_engine in speeds.items():
         pairs = zip(of_engine, speeds.get(BASELINE, []), strict=False)
@@ -124,19 +127,20 @@ def measure(job: str, runs: dict[str, Run], setup: Setup, repeats: int) -> list[
     return rows
 
 
-def _time(job: str, runs: dict[str, Run], setup: Setup, repeats: int) -> dict[str, list[float]]:
+def _time(
+    job: str, engines: dict[str, EngineProcess], setup: Setup, repeats: int
+) -> dict[str, list[float]]:
     count, replies = JOBS[job]
     generator = torch.Generator().manual_seed(1)
-    speeds: dict[str, list[float]] = {engine: [] for engine in runs}
+    speeds: dict[str, list[float]] = {name: [] for name in engines}
     for repeat in range(repeats + 1):
         contexts = [_context(setup.config, generator) for _ in range(count)]
         work = Work(contexts, replies, job.startswith("beam"), setup.ends)
-        for engine, run in runs.items():
-            start = time.perf_counter()
-            tokens = run(work)
-            seconds = time.perf_counter() - start
+        for name, engine in engines.items():
+            time.sleep(REST)
+            speed = engine.time(work)
             if repeat > 0:  # the first one warms up
-                speeds[engine].append(tokens / seconds)
+                speeds[name].append(speed)
     return speeds
 
 
