@@ -445,9 +445,8 @@ def test_trigram_needs_text() -> None:
 
 def _write_dialogues(path: Path, count: int, prefix: str = "d") -> Path:
     lines = [
-        f'{{"id": "{prefix}-{i}", "turns": ['
-        f'{{"speaker": "A", "text": "어제 보낸 질문이 하나 더 있어요 {prefix} {i}"}}, '
-        f'{{"speaker": "B", "text": "그래 그럼 이것이 그 대답이야, 잘 들어 {prefix} {i}"}}]}}'
+        f'{{"id": "{prefix}-{i}", "turns": [{{"speaker": "A", "text": "질문이 있어요 {prefix} {i}"}}, '
+        f'{{"speaker": "B", "text": "그래 대답이야 {prefix} {i}"}}]}}'
         for i in range(count)
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -464,8 +463,9 @@ def test_held_out_part_is_evaluated_and_the_rest_trains_the_trigram(tmp_path: Pa
 
 
 def test_copies_of_evaluated_dialogues_do_not_train_the_trigram(tmp_path: Path) -> None:
-    data = _write_dialogues(tmp_path / "a.jsonl", 3)
-    train = _write_dialogues(tmp_path / "b.jsonl", 5)
+    words = "어제 오후에 말하던 그것"  # short exchanges count as no copies
+    data = _write_dialogues(tmp_path / "a.jsonl", 3, words)
+    train = _write_dialogues(tmp_path / "b.jsonl", 5, words)
     material = read_material([data], train=[train])
     assert [item.reply[-1] for item in material.trigram_items or ()] == ["3", "4"]
 
@@ -495,7 +495,7 @@ def test_recipe_decides_what_is_evaluated(tmp_path: Path) -> None:
     trained = set(material.trigram_items or ())
     assert material.names == ("a.jsonl", "b.jsonl")
     # In b, A never replies; of a, only the first 50 lines count.
-    assert {item.reply.split()[-2] for item in held_out | trained} == {"a"}
+    assert {item.reply.split()[2] for item in held_out | trained} == {"a"}
     assert len(held_out) + len(trained) == 50
     assert 3 <= len(held_out) <= 20
     expected = read_material([tmp_path / "a.jsonl"], held_out=20.0).items
