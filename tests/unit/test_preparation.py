@@ -469,7 +469,7 @@ def test_pairs_are_a_corpus(prepared: Prepare, tmp_path: Path) -> None:
     path = tmp_path / "ChatbotData.csv"
     path.write_text("\n".join(["Q,A,label", *pairs, '"열린']), encoding="utf-8")
     (source,) = prepared(path)["sources"]
-    assert (source["name"], source["kind"]) == ("ChatbotData.csv", "pairs")
+    assert (source["name"], source["kind"]) == ("pairs 1", "pairs")
     assert source["read"]["dialogues"] == 40
     assert source["read"]["files"][0]["unparsed"] == 1
 

@@ -196,7 +196,7 @@ def check_replaceable(path: Path, files: set[str] = _FILES) -> None:
     """Refuse a place that holds anything but an empty folder or a folder with these files alone.
 
     Raises:
-        CheckpointError: naming what is there.
+        CheckpointError: something else is there; its name is not told, which may be an export's.
     """
     if not os.path.lexists(path):
         return
@@ -208,7 +208,7 @@ def check_replaceable(path: Path, files: set[str] = _FILES) -> None:
         raise CheckpointError(f"Cannot write {path}: {error.strerror}.") from None
     if other:
         raise CheckpointError(
-            f"The folder {path} holds other files ({other[0]}); choose a new or empty folder."
+            f"The folder {path} holds {len(other)} other file(s); choose a new or empty folder."
         )
 
 

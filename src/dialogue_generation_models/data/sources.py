@@ -91,6 +91,8 @@ def find_sources(
         kind = kinds[group[0]]
         private += kind in PRIVATE
         label = f"private chats {private}" if kind in PRIVATE else _stem(group[0])
+        if kind == "pairs":  # somebody's own table may be named after people
+            label = f"pairs {number + 1}"
         said = tuple(find_statement(path, statements) for path in group)
         for path, statement in zip(group, said, strict=True):
             place = f"Input {paths.index(path) + 1}"
