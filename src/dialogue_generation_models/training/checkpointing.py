@@ -52,6 +52,13 @@ class Progress:
     validations_since_best: int = 0
     """How many validations came after it."""
 
+    def advance(self, tokens: int, seconds: float) -> None:
+        """Count a step."""
+        self.step += 1
+        self.total_steps += 1
+        self.tokens += tokens
+        self.seconds += seconds
+
 
 class Checkpoints:
     """The checkpoints of a run's folder: the newest few, and the weights that validated best."""

@@ -14,7 +14,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -28,7 +27,7 @@ from ..data.dataset import IGNORED, Batch, Batches
 from ..errors import TrainingError
 from .blocks import compile_blocks, recompute_activations
 from .checkpointing import Checkpoints, Progress
-from .optimizer import build_optimizers, learning_rate
+from .optimizer import build_optimizers, set_rate
 from .prefetch import prefetched
 from .processes import OneProcess, Processes
 
@@ -160,9 +159,7 @@ def train_step(
     """Learn from one batch and advance `progress`."""
     processes = processes or _alone(model)
     started = time.perf_counter()
-    rate = learning_rate(stage.config, progress.step)
-    for group in chain.from_iterable(optimizer.param_groups for optimizer in optimizers):
-        group["lr"] = rate
+    rate = set_rate(optimizers, stage.config, progress.step)
     batch = _next_batch(stage, progress)
     _seed(recipe.seed, progress.total_steps, processes)
     for optimizer in optimizers:
@@ -179,10 +176,7 @@ def train_step(
     for optimizer in optimizers:
         optimizer.step()
     seconds = time.perf_counter() - started
-    progress.step += 1
-    progress.total_steps += 1
-    progress.tokens += batch.tokens
-    progress.seconds += seconds
+    progress.advance(batch.tokens, seconds)
     return StepReport(stage.config, progress, mean_loss, rate, norm, batch.tokens, seconds)
 
 

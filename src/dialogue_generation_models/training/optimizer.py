@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import nn
@@ -52,6 +54,14 @@ def learning_rate(stage: StageConfig, step: int) -> float:
     progress = min(1.0, max(0, step - falls_from) / max(1, falling_steps))
     falling = 0.5 * (1.0 + math.cos(math.pi * progress))
     return stage.learning_rate * (stage.final_rate + (1.0 - stage.final_rate) * falling)
+
+
+def set_rate(optimizers: Sequence[torch.optim.Optimizer], stage: StageConfig, step: int) -> float:
+    """Give all optimizers the rate of a stage's step, and return it."""
+    rate = learning_rate(stage, step)
+    for group in chain.from_iterable(optimizer.param_groups for optimizer in optimizers):
+        group["lr"] = rate
+    return rate
 
 
 def layer_matrices(model: nn.Module) -> list[nn.Parameter]:

@@ -18,7 +18,6 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,7 @@ from ..data.dataset import (
 from ..errors import MissingExtraError, TrainingError
 from .checkpointing import Progress
 from .loop import Stage, StepReport
-from .optimizer import learning_rate
+from .optimizer import set_rate
 from .processes import Processes
 
 _ROWS_AT_ONCE = 8  # each has a gradient as large as the model
@@ -151,9 +150,7 @@ class PrivateStep:
             self._multiplier = self._noise()
         deviation = self._multiplier * self._clip
         started = time.perf_counter()
-        rate = learning_rate(stage.config, progress.step)
-        for group in chain.from_iterable(optimizer.param_groups for optimizer in optimizers):
-            group["lr"] = rate
+        rate = set_rate(optimizers, stage.config, progress.step)
         batch = stage.batches.batch(progress.step)
         total, losses = clipped_sum(model.train(), batch, self._clip, recipe.precision)
         squares = 0.0
@@ -172,10 +169,7 @@ class PrivateStep:
         for optimizer in optimizers:
             optimizer.step()
         seconds = time.perf_counter() - started
-        progress.step += 1
-        progress.total_steps += 1
-        progress.tokens += batch.tokens
-        progress.seconds += seconds
+        progress.advance(batch.tokens, seconds)
         mean = float(losses.mean()) if len(losses) else 0.0
         return StepReport(
             stage.config, progress, mean, rate, math.sqrt(squares), batch.tokens, seconds
