@@ -10,6 +10,7 @@ from ...errors import DataError, MissingExtraError
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 """What a zstd file begins with."""
+_BITE = 256  # bytes of input at a time; what bombs make of them is some thousand times as much
 
 
 def decompress(file: BinaryIO, name: str) -> io.BufferedReader:
@@ -40,19 +41,19 @@ class _ZstdFile(io.RawIOBase):
         self._zstandard = zstandard
         self._frame: Any = None
         self._compressed = b""
-        self._ready = b""
+        self._ready = memoryview(b"")  # views are cut without a copy
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         while not self._ready:
-            self._compressed = self._compressed or self._file.read(1024)
+            self._compressed = self._compressed or self._file.read(_BITE)
             if not self._compressed:
                 if self._frame is not None:
                     raise DataError(f"{self._name} is cut off; get a complete copy.")
                 return 0
-            self._ready = self._decompress()
+            self._ready = memoryview(self._decompress())
         size = min(len(buffer), len(self._ready))
         buffer[:size] = self._ready[:size]
         self._ready = self._ready[size:]
