@@ -317,6 +317,7 @@ def test_odd_text_gives_nothing(text: str) -> None:
             "여권 M " * 60_000,
             "구 1-1" * 100_000,
             "라인 a" * 100_000,
+            "市一の" * 100_000,
         ),
     ],
     ids=lambda text: f"{text[:3]!r}",

@@ -90,6 +90,6 @@ def test_a_pseudonym_stands_for_itself_and_is_nobodys(number: int, given_name: s
 
 
 def test_a_pseudonym_is_read_as_family_name_and_given_name() -> None:
-    form = next(split_sender(room("김철수").speaker("김철수")))
+    form, *_ = split_sender(room("김철수").speaker("김철수"))
     assert form.family
     assert form.given

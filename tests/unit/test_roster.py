@@ -46,7 +46,7 @@ def chat(messages: list[tuple[str, str]], title: str = "", room: str = "r") -> C
     ],
 )
 def test_a_sender_is_taken_apart(sender: str, family: str, given: str) -> None:
-    form = next(split_sender(sender))
+    form, *_ = split_sender(sender)
     assert (form.family, form.given) == (family, given)
 
 

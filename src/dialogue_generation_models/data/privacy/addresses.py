@@ -1,7 +1,7 @@
 """Where a person lives: addresses down to the door.
 
 - A place name alone is no address: a number, or a province before it, is needed.
-- Rules run only around digits, provinces and spelt-out doors; every repeat is bounded.
+- Rules run only around what they cannot do without; every repeat is bounded.
 - A road without a district (테헤란로 231) is told from a noun with a particle (버스로 30분) by what
   follows the number.
 """
@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from re import Pattern
 from typing import NamedTuple
 
@@ -65,6 +65,7 @@ _ROAD_END = (
 
 _N = "[0-9一二三四五六七八九十]"
 _JP_NAME = r"[ァ-ヶーぁ-ん一-龥々A-Za-z]"
+_JP_LETTER = "[ぁ-んァ-ヶー一-龥A-Z]"
 _JP_BUILDING = (
     rf"(?:{_JP_NAME}{{0,10}}(?:ハイツ|コーポ|マンション|アパート|荘|メゾン|ハイム|レジデンス|ビル|タワー|寮|団地"
     r"|ハウス|パレス|ヴィラ|コート|ガーデン|テラス|プラザ|社宅|住宅|キャッスル|ヒルズ|シティ|パーク|棟)"
@@ -87,7 +88,7 @@ _ERA = r"(?<!令和)(?<!平成)(?<!昭和)(?<!西暦)"
 
 class _Rules(NamedTuple):
     sign: Pattern[str]
-    """What is searched for first: cheap, and absent from most stretches."""
+    """What is searched for first: cheap, and absent from most talk."""
     patterns: tuple[Pattern[str], ...]
     """Where one has a group `district`, that must end in the name of a known one."""
 
@@ -97,9 +98,9 @@ def _rules(sign: str, *sources: str) -> _Rules:
 
 
 _SCALE = rf"(?:산 ?)?[0-9]{{1,4}}(?:-[0-9]{{1,4}})?{_UNIT}"
-_AROUND_FIGURES = (
+_RULES = (
     _rules(
-        "[0-9] ?호",
+        "호(?<=[0-9]호)|호(?<=[0-9] 호)",
         rf"(?:{_BUILDING}{_GAP})?{_BLOCK}(?:이고|에)?{_GAP}(?:(?:{_FLOOR}){_GAP})?"
         r"[A-Za-z]?[0-9]{1,5} ?호(?![선기차])",
         rf"{_BUILDING}{_GAP}(?:(?:{_FLOOR}){_GAP})?{_ROOM}",
@@ -109,12 +110,14 @@ _AROUND_FIGURES = (
         r"(?<![0-9])[0-9]{3,4}호(?=[에 ]{0,2}(?:살|거주|이사|입주))",
     ),
     _rules(
-        "[0-9]층",
+        "층(?<=[0-9]층)",
         rf"(?:{_OURS})[은는이도에 :,]{{0,3}}(?:지하 ?)?[0-9]{{1,2}}층(?!짜리|집| ?건물)",
     ),
-    _rules("[0-9]동", rf"(?:{_OURS})[은는이도에 :,]{{0,3}}[0-9]{{2,4}}동(?=이|야|\Z|\n|임|입)"),
     _rules(
-        "[0-9]-[0-9]",
+        "동(?<=[0-9]동)", rf"(?:{_OURS})[은는이도에 :,]{{0,3}}[0-9]{{2,4}}동(?=이|야|\Z|\n|임|입)"
+    ),
+    _rules(
+        "-(?<=[0-9]-)(?=[0-9])",
         rf"{_BUILDING}{_GAP}[0-9]{{2,4}}-[0-9]{{3,4}}(?![0-9\-])",
         r"(?<![0-9\-])[0-9]{3,4}-[0-9]{3,4}(?=[에 ]{0,2}(?:살|거주|이사))",
         rf"(?P<district>(?<![가-힣]){_DISTRICT}) ?[0-9]{{1,4}}-[0-9]{{1,4}}{_UNIT}{_DOOR}",
@@ -128,7 +131,7 @@ _AROUND_FIGURES = (
         rf"[가-힣]{{1,5}}[0-9]{{0,2}}[동읍면리가] ?{_LOT}(?<=번지){_DOOR}",
     ),
     _rules(
-        "[0-9][동가]",
+        "동(?<=[0-9]동)|가(?<=[0-9]가)",
         rf"(?P<district>{_DISTRICT}) ?[가-힣]{{1,5}}[0-9]{{1,2}}[동가](?: ?{_LOT})?{_DOOR}",
     ),
     _rules(
@@ -143,19 +146,18 @@ _AROUND_FIGURES = (
     _rules("〒", r"〒 ?[0-9]{3}-?[0-9]{4}"),
     _rules("郵便番号", r"郵便番号[はが: \n]{0,3}[0-9]{3}[- ]?[0-9]{4}(?![0-9])"),
     _rules(
-        "[市区町村郡]",
+        r"[市区町村郡](?=[ぁ-んァ-ヶ一-龥々 \n]{0,40}[0-9])",
         rf"(?:{_JP_LARGE})? ?(?:[一-龥ヶ]{{1,6}}[市区町村郡]\n?){{1,3}}"
         rf"[ぁ-んァ-ヶ一-龥々]{{0,12}}?[ \n]?{_JP_LOT}",
     ),
     _rules(
-        r"[ぁ-んァ-ヶー一-龥A-Z][ のは、]{0,2}[0-9]{3,4}(?:号室?|室)?(?![0-9円人年])",
+        rf"[0-9](?:(?<={_JP_LETTER}.)|(?<={_JP_LETTER}[ のは、].)|(?<={_JP_LETTER}[ のは、][ のは、].))"
+        r"[0-9]{2,3}(?:号室?|室)?(?![0-9円人年])",
         rf"{_JP_BUILDING}{_JP_ROOM}",
         rf"(?:うち|家|自宅|部屋(?:番号)?|住まい|マンション|アパート)[はのが]{{0,2}}(?:[0-9]{{1,2}}階の?)?{_JP_ROOM}"
         r"(?=\Z|\n|号|だ|です|に住|ね|よ)",
         r"(?<![0-9])[0-9]{3,4}号室",
     ),
-)
-_AROUND_WORDS = (
     _rules(
         _PROVINCE,
         rf"{_LARGE} ?(?:[가-힣]{{1,4}}[시군구] ?){{1,2}}(?:[가-힣0-9]{{1,8}}"
@@ -163,39 +165,25 @@ _AROUND_WORDS = (
     ),
     _rules(rf"호(?<={_SAID}호)", rf"{_SAID}{{2,5}} ?동{_GAP}{_SAID}{{2,7}} ?호"),
     _rules(
-        rf"丁目|番地|の(?<={_N}の)(?={_N}の)|-(?<={_N}-)(?={_N}-)",
-        rf"[一-龥ァ-ヶ]{{1,8}}{_N}{{1,2}}丁目(?:{_JP_BLOCK}){_JP_TAIL}",
+        rf"[市区町村郡](?=[ぁ-んァ-ヶ一-龥々 ]{{0,40}}?(?:丁目|番地|の{_N}{{1,3}}の))",
         rf"(?:{_JP_LARGE})? ?[一-龥ヶ]{{1,6}}[市区町村郡][ぁ-んァ-ヶ一-龥々]{{0,12}}? ?{_JP_LOT}",
     ),
+    _rules("丁目", rf"[一-龥ァ-ヶ]{{1,8}}{_N}{{1,2}}丁目(?:{_JP_BLOCK}){_JP_TAIL}"),
 )
-"""Addresses that may have no digit at all."""
-_REACH = 40
+_REACH = 64
+"""How far from its sign an address may begin or end."""
+_AREA = 40
 
 
-def detect_addresses(
-    conversation: Conversation, around_figures: Sequence[tuple[int, int]]
-) -> list[Finding]:
-    """Find addresses and doors; findings may overlap.
-
-    Args:
-        conversation: the folded messages.
-        around_figures: the stretches around digits.
-    """
+def detect_addresses(conversation: Conversation) -> list[Finding]:
+    """Find addresses and doors; findings may overlap."""
     text = conversation.folded
-    spans = [
-        span
-        for first, last in around_figures
-        for rules in _AROUND_FIGURES
-        if rules.sign.search(text, first, last)
-        for span in _spans(text, rules, first, last)
-    ]
-    spans += (
-        span
-        for rules in _AROUND_WORDS
+    return [
+        conversation.find("address", *span)
+        for rules in _RULES
         for first, last in windows(text, rules.sign, _REACH)
         for span in _spans(text, rules, first, last)
-    )
-    return [conversation.find("address", *span) for span in spans]
+    ]
 
 
 def _spans(text: str, rules: _Rules, first: int, last: int) -> Iterator[tuple[int, int]]:
@@ -204,5 +192,5 @@ def _spans(text: str, rules: _Rules, first: int, last: int) -> Iterator[tuple[in
             district = match.groupdict().get("district")
             if district is None or f" {district}".endswith(KOREAN_DISTRICTS):
                 start, end = match.span()
-                area = _AREA_BEFORE.search(text, max(0, start - _REACH), start)
+                area = _AREA_BEFORE.search(text, max(0, start - _AREA), start)
                 yield area.start() if area else start, end

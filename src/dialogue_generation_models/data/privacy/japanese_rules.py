@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from . import japanese_lexicon as lexicon
+from .windows import matches_near
 from .word_lists import words
 
 _K, _H, _T = lexicon.KANJI, lexicon.HIRAGANA, lexicon.KATAKANA
@@ -19,6 +20,11 @@ _HONOURED = re.compile(
     rf"|(?P<hiragana>(?:(?<![{_H}])|(?<=[のとは]))[{_H}]{{2,4}}?)(?={_HONORIFIC})"
     rf"|(?P<latin>[A-Z][a-z]{{1,14}}) ?(?={_HONORIFIC})"
 )
+_HONORIFIC_SIGN = re.compile(
+    "さん|さま|ちゃん|くん|たん|先輩|先生|部長|課長|係長|店長|社長|主任|監督|氏|君|様"
+)
+"""What is searched for first; every alternative begins with a letter, which `re` skips to."""
+_LONGEST_HONOURED = 16
 _LEARNED = (*_TITLES.split("|"), "先生", "先輩", "氏", "様", "君", "さま")
 """Said to people in general, too."""
 _PROPERLY = ("ちゃんと", "ちゃんこ")
@@ -51,21 +57,27 @@ def find_japanese(text: str, model: JapaneseModel | None) -> Iterator[tuple[int,
         text: a folded conversation.
         model: is asked about what the rules are not sure of; None takes sure ones only.
     """
-    for match in _HONOURED.finditer(text):
+    for match in matches_near(text, _HONORIFIC_SIGN, _LONGEST_HONOURED, _HONOURED, 1):
         script = match.lastgroup or ""
         if _is_honoured(match[script], script, text[match.end() : match.end() + 4], model):
             yield match.span(script)
     for match in _KANJI_RUN.finditer(text):
-        if text[match.start() - 1 : match.start()].isdigit():
-            continue
-        after = text[match.end() : match.end() + 3]
-        if after.strip() and not lexicon.AFTER_NAME.match(after):
-            continue
         start, end = match.span()
-        if _is_known(match.group()):
+        is_known = _is_known(match.group())
+        if not (is_known or model) or not _stands_alone(text, start, end):
+            continue
+        if is_known:
             yield start, end
         elif model is not None and model.find(match.group()):
             yield from _seen_in_context(text, start, end, model)
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether a run of Kanji is no count and nothing but a particle or an honorific goes on with it."""
+    after = text[end : end + 3]
+    return not text[start - 1 : start].isdigit() and bool(
+        not after.strip() or lexicon.AFTER_NAME.match(after)
+    )
 
 
 def _is_honoured(name: str, script: str, after: str, model: JapaneseModel | None) -> bool:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 from . import japanese_lexicon as japanese
 from . import korean_lexicon as korean
@@ -21,6 +22,7 @@ from .korean_names import KoreanNames
 from .korean_rules import find_korean
 from .normalize import Conversation
 from .roster import Roster
+from .windows import matches_near
 
 _JAPANESE = f"{japanese.KANJI}{japanese.HIRAGANA}{japanese.KATAKANA}"
 _HANGUL = re.compile("[가-힣]")
@@ -29,9 +31,9 @@ _HANGUL_BEFORE = re.compile(r"[가-힣]{1,8}\Z")
 _LETTER = f"[가-힣{_JAPANESE}]"
 _MARK = r"[ .·・_*~\-/]"
 _SPACED = re.compile(
-    rf"{_LETTER}{_MARK}(?<!{_LETTER}{{2}}.)(?:{_MARK}?{_LETTER}{_MARK}){{0,8}}{_LETTER}(?!{_LETTER})"
+    rf"{_MARK}(?<={_LETTER}.)(?<!{_LETTER}{{2}}.)(?:{_MARK}?{_LETTER}{_MARK}){{0,8}}{_LETTER}(?!{_LETTER})"
 )
-"""Letters that each stand alone."""
+"""What follows the first of some letters that each stand alone."""
 _SPLIT = re.compile(rf"\n{_LETTER}{{1,4}}(?:\n{_LETTER}{{1,3}}(?=\n)){{0,4}}\n{_LETTER}{{1,10}}")
 """Messages of a few letters, and the word after them."""
 _REACH = 40
@@ -50,7 +52,6 @@ _INTRODUCED = (
     re.compile(
         r"(?:본명|성함|예명)[은이] ?([가-힣]{2,4}?)(?=입니다|이에요|예요|이야|야|임|이라고|라고|래|[ .!?,\n]|$)"
     ),
-    re.compile(r"(?:[저나]는|난) ([가-힣]{2,4}?)(?=이?라고 (?:해|합니다|불러))"),
     re.compile(
         rf"名前は([{_JAPANESE}]{{2,6}}?)(?=です|だよ|っていう|といいます|と言います|[。、\n ]|$)"
     ),
@@ -58,6 +59,8 @@ _INTRODUCED = (
         rf"[私僕俺]は([{_JAPANESE}]{{2,6}}?)(?=といいます|と言います|と申します|っていいます|って言います)"
     ),
 )
+_CALL_ME = re.compile(r"(?:[저나]는|난) ([가-힣]{2,4}?)(?=이?라고 (?:해|합니다|불러))")
+_CALL_ME_SIGN = re.compile("라고 [해합불]")
 
 
 @dataclass(frozen=True)
@@ -196,11 +199,13 @@ def _without_gaps(text: str, roster: Roster) -> Iterator[tuple[int, int]]:
     if roster.pattern is None:
         return
     led = f"\n{text}"
-    for stretch in (*_SPACED.finditer(led), *_SPLIT.finditer(led)):
-        first = stretch.start() - 1
-        places = [first + i for i, letter in enumerate(stretch.group()) if not _GAP.match(letter)]
-        joined = "".join(text[place] for place in places)
+    stretches = [(match.start() - 2, match.end() - 1) for match in _SPACED.finditer(led)]
+    stretches += [(match.start(), match.end() - 1) for match in _SPLIT.finditer(led)]
+    for first, last in stretches:
+        joined = _GAP.sub("", text[first:last])
+        places: list[int] = []
         for match in roster.pattern.finditer(joined):
+            places = places or [i for i in range(first, last) if not _GAP.match(text[i])]
             start, end = match.span()
             if end - start < 2 or places[end - 1] - places[start] == end - 1 - start:
                 continue
@@ -220,10 +225,10 @@ def _third_persons(text: str, models: NameModels | None) -> Iterator[tuple[int, 
         yield match.span()
     for match in _LATIN_TITLED.finditer(text):
         yield match.span(1)
-    for pattern in _INTRODUCED:
-        for match in pattern.finditer(text):
-            if _may_be_name(match[1], models):
-                yield match.span(1)
+    introduced = (pattern.finditer(text) for pattern in _INTRODUCED)
+    for match in (*chain(*introduced), *matches_near(text, _CALL_ME_SIGN, 10, _CALL_ME)):
+        if _may_be_name(match[1], models):
+            yield match.span(1)
 
 
 def _may_be_name(word: str, models: NameModels | None) -> bool:

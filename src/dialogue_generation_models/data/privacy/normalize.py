@@ -12,11 +12,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from re import Pattern
+from re import Match, Pattern
 from typing import NamedTuple
 
 from .finding import Finding, Kind
@@ -39,6 +39,7 @@ _HIDDEN = (
     r"\u00ad\u034f\u061c\u115f\u1160\u180e\u200b-\u200f\u202a-\u202e"
     r"\u2060-\u2069\u20e3\u3164\ufe00-\ufe0f\ufeff\uffa0"
 )
+_ONE_LETTER = re.compile(f"[{_BLANKS}{''.join(f'{chr(a)}-{chr(b)}' for a, b in _STYLED)}]+")
 _SHORT_FORMS = re.compile(rf"[{_HIDDEN}\u1100-\u11ff\uff65-\uff9f]+")
 """Invisible letters, decomposed Hangul, half-width katakana."""
 _DROP_HIDDEN = re.compile(f"[{_HIDDEN}]+")
@@ -68,22 +69,32 @@ _KANA = "|".join(sorted(_KANA_DIGITS, key=len, reverse=True))
 _KANA_DIGIT = re.compile(_KANA)
 _KANA_MORE = rf"(?:[ 、,。・の\-ー\n]{{0,2}}(?:{_KANA}))"
 _KANA_RUN = re.compile(rf"(?:ゼロ|ぜろ){_KANA_MORE}{{2,}}|(?:{_KANA}){_KANA_MORE}{{6,}}")
-_KANA_SIGN = re.compile("ゼロ|ロク|ナナ|ハチ|ぜろ|ろく|なな|はち")
+_KANA_ZERO = "|".join(f"{zero}(?={_KANA_MORE})" for zero in ("ゼロ", "ぜろ"))
+_KANA_SIGN = re.compile(f"{_KANA_ZERO}|ロク|ナナ|ハチ|ろく|なな|はち")
 
 _LATIN_BEFORE = r"(?<=[A-Za-z0-9])"
-_SAID_DOT = re.compile(r"[닷쩜점](?= ?(?:컴|넷|케이알|[A-Za-z]))")
+
+
+def _each(words: Iterable[str], after: str = "") -> str:
+    return "|".join(f"{word}{after}" for word in words)
+
+
+_SAID_DOT = re.compile(_each("닷쩜점", r"(?= ?(?:컴|넷|케이알|[A-Za-z]))"))
+_BRACKETS = (r"\(", r"\[", r"\{")
+_SAID_DASH = ("다시", "대시", "하이픈", "작대기", "ハイフン")
 
 
 class _Word(NamedTuple):
     sign: Pattern[str]
-    """What is searched for first: cheap, and absent from most conversations."""
+    """What is searched for first, absent from most conversations; alternatives that begin with a
+    letter, which `re` skips to."""
     pattern: Pattern[str]
     replacement: str
 
 
 _WORDS = (
     _Word(
-        re.compile(r"골뱅이|アット|あっと|\(|\[|\{"),
+        re.compile(rf"골뱅이|アット|あっと|{_each(_BRACKETS, ' ?(?:at|AT|골뱅이|アット|あっと)')}"),
         re.compile(
             rf"(?:{_LATIN_BEFORE}에)?[ \n]?(?:골뱅이|アットマーク|あっとまーく"
             r"|[(\[{] ?(?:at|AT|골뱅이|アット|あっと)(?:マーク)? ?[)\]}]"
@@ -92,7 +103,7 @@ _WORDS = (
         "@",
     ),
     _Word(
-        re.compile(r"앳|엣|at (?<= at )"),
+        re.compile("앳|엣|at (?<= at )"),
         re.compile(
             rf"{_LATIN_BEFORE} ?(?:앳|엣| at ) ?(?=[a-z0-9\-]{{1,40}} ?(?:\.|점|닷|쩜|dot))"
         ),
@@ -107,17 +118,17 @@ _WORDS = (
         ".",
     ),
     _Word(
-        re.compile(r"ドット|どっと|\(|\["),
+        re.compile(rf"ドット|どっと|{_each(_BRACKETS[:2], ' ?(?:dot|[닷점.])')}"),
         re.compile(r" ?(?:ドット|どっと|[(\[] ?(?:dot|닷|점|\.) ?[)\]]) ?"),
         ".",
     ),
     _Word(
-        re.compile(rf"(?:다시|대시|하이픈|작대기|ハイフン)(?= ?[{_D}])"),
-        re.compile(rf"(?<=[{_D}]) ?(?:다시|대시|하이픈|작대기|ハイフン) ?(?=[{_D}])"),
+        re.compile(_each(_SAID_DASH, rf"(?= ?[{_D}])")),
+        re.compile(rf"(?<=[{_D}]) ?(?:{'|'.join(_SAID_DASH)}) ?(?=[{_D}])"),
         "-",
     ),
     _Word(
-        re.compile(rf"[{_DASHES}](?=[0-9])"), re.compile(rf"(?<=[0-9])[{_DASHES}](?=[0-9])"), "-"
+        re.compile(_each(_DASHES, "(?=[0-9])")), re.compile(rf"(?<=[0-9])[{_DASHES}](?=[0-9])"), "-"
     ),
     _Word(
         re.compile("언더|밑줄|アンダー"),
@@ -126,14 +137,21 @@ _WORDS = (
         ),
         "_",
     ),
-    _Word(re.compile(" dot "), re.compile(r"(?<=[A-Za-z0-9]) dot (?=[a-z]{2,6}(?![a-z]))"), "."),
+    _Word(
+        re.compile("dot (?<= dot )"),
+        re.compile(r"(?<=[A-Za-z0-9]) dot (?=[a-z]{2,6}(?![a-z]))"),
+        ".",
+    ),
     _Word(re.compile("공일공"), re.compile("공일공"), "010"),
     _Word(re.compile("제로"), re.compile(rf"(?<=[{_D}])제로|제로(?=[{_D}])"), "0"),
     _Word(
-        re.compile(r"[oO0][1lI][oO0]"),
+        re.compile(_each(("o", "O", "0(?!10)"), "[1lI][oO0]")),
         re.compile(r"(?<![A-Za-z0-9])(?!010)[oO0][1lI][oO0](?=[ .\-]?[0-9])"),
         "010",
     ),
+)
+_ANY_SIGN = re.compile(
+    "|".join(dict.fromkeys(sign.pattern for sign, _, _ in _WORDS)) + f"|{_KANA_SIGN.pattern}"
 )
 _REACH = 48
 
@@ -168,7 +186,7 @@ class Conversation:
     def from_texts(cls, texts: Sequence[str]) -> Conversation:
         """Fold the messages of a conversation, oldest first."""
         original = "\n".join(texts)
-        text = original.translate(_one_to_one())
+        text = _ONE_LETTER.sub(_plain_letters, original)
         layers = []
         for edits_of in (_letter_edits, _word_edits, _digit_edits):
             edits = sorted(edits_of(text))
@@ -199,6 +217,10 @@ def _one_to_one() -> dict[int, str]:
                 table[ord(letter)] = plain
     del table[ord("－")], table[ord("～")]  # read as dashes where they stand between digits
     return table
+
+
+def _plain_letters(match: Match[str]) -> str:
+    return match.group().translate(_one_to_one())
 
 
 def _rewrite(text: str, edits: Sequence[_Edit]) -> tuple[str, tuple[_Piece, ...]]:
@@ -242,11 +264,11 @@ def _letter_edits(text: str) -> Iterator[_Edit]:
 
 
 def _word_edits(text: str) -> Iterator[_Edit]:
-    for sign, pattern, replacement in _WORDS:
-        for first, last in windows(text, sign, _REACH):
-            for match in pattern.finditer(text, first, last):
-                yield _Edit(*match.span(), replacement)
-    for first, last in windows(text, _KANA_SIGN, _REACH):
+    for first, last in windows(text, _ANY_SIGN, _REACH):
+        for sign, pattern, replacement in _WORDS:
+            if sign.search(text, first, last):
+                for match in pattern.finditer(text, first, last):
+                    yield _Edit(*match.span(), replacement)
         for run in _KANA_RUN.finditer(text, first, last):
             for match in _KANA_DIGIT.finditer(text, *run.span()):
                 yield _Edit(*match.span(), _KANA_DIGITS[match.group()])

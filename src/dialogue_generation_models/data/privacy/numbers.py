@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from operator import mul
 from re import Match, Pattern
 
 from .finding import Finding, Kind
 from .normalize import Conversation
-from .windows import windows as around
+from .windows import matches_near, windows
 
 _S = r"[ \-.()/\n]{0,3}"
 _STRETCH = re.compile(r"[0-9][0-9 \-.()/\n]{4,}[0-9]")
+_FIGURES = re.compile(r"[0-9]{4,}")
 _HEAD, _TAIL = r"(?<![0-9])", r"(?![0-9])"
 
 
@@ -90,13 +91,8 @@ _THING_CUE = re.compile(
 _REACH = 40
 
 
-def detect_numbers(conversation: Conversation, windows: Sequence[tuple[int, int]]) -> list[Finding]:
-    """Find the numbers of persons, phones, accounts, cards, cars and papers; findings may overlap.
-
-    Args:
-        conversation: the folded messages.
-        windows: the stretches around digits.
-    """
+def detect_numbers(conversation: Conversation) -> list[Finding]:
+    """Find the numbers of persons, phones, accounts, cards, cars and papers; findings may overlap."""
     text = conversation.folded
     found: list[Finding] = []
     for stretch in _STRETCH.finditer(text):
@@ -108,7 +104,7 @@ def detect_numbers(conversation: Conversation, windows: Sequence[tuple[int, int]
             if after_previous and (at == len(taken) or last <= taken[at][0]):
                 taken.insert(at, (first, last))
                 found.append(conversation.find(kind, first, last))
-    for first, last in windows:
+    for first, last in windows(text, _FIGURES, _REACH):
         for match in _MASKED.finditer(text, first, last):
             if _is_date(match[1]):
                 kind = "rrn" if int(match[2]) < 5 else "frn"
@@ -120,12 +116,11 @@ def detect_numbers(conversation: Conversation, windows: Sequence[tuple[int, int]
                 for place in _places(match)
             )
     for kind, pattern, cue in _CUED:
-        for first, last in around(text, cue, _REACH):
-            found += (
-                conversation.find(kind, *place)
-                for match in pattern.finditer(text, first, last)
-                for place in _places(match)
-            )
+        found += (
+            conversation.find(kind, *place)
+            for match in matches_near(text, cue, _REACH, pattern)
+            for place in _places(match)
+        )
     return found
 
 
@@ -134,25 +129,26 @@ _CAR_CUE = re.compile(
     r"번호판|차량|차 ?번호|차 ?빼|주차|차주|내 ?차|렌트|렌터카|오토바이|ナンバー|車|レンタカー"
 )
 _PASSPORT_CUE = re.compile(r"여권|passport|Passport|PASSPORT|パスポート|旅券")
-_JP_PLATE = (
-    r" ?[0-9]{2,3} ?[のノ]?[\n ]?[ぁ-ん] ?(?:[0-9]{1,2}-?[0-9]{2}|[・. ]{1,3}[0-9]{1,3})(?![0-9])"
+_JP_PLATE = re.compile(
+    r"[一-龥ぁ-ん]{2,4} ?[0-9]{2,3} ?[のノ]?[\n ]?[ぁ-ん] ?"
+    r"(?:[0-9]{1,2}-?[0-9]{2}|[・. ]{1,3}[0-9]{1,3})(?![0-9])"
 )
+_JP_PLATE_SIGN = re.compile(r"[0-9] ?[のノ]?[\n ]?[ぁ-ん] ?[0-9・. ]")
 _LETTERED: tuple[tuple[Kind, Pattern[str]], ...] = (
     (
         "plate",
         re.compile(
-            rf"(?<![0-9])[0-9]{{2,3}} ?[{_PLATE_LETTERS}]"
+            rf"[0-9](?<![0-9].)[0-9]{{1,2}} ?[{_PLATE_LETTERS}]"
             r" ?[0-9]{4}(?![0-9원년개명분])"
         ),
     ),
-    ("plate", re.compile(rf"[一-龥ぁ-ん]{{2,4}}{_JP_PLATE}")),
     ("passport", re.compile(r"[MSRODGT](?<![A-Za-z0-9].)[0-9]{3}[A-Z][0-9]{4}(?![A-Za-z0-9])")),
     ("passport", re.compile(r"[MSRODGT](?<![A-Za-z0-9].)[0-9]{8}(?![A-Za-z0-9])")),
     ("business_number", re.compile(r"T[0-9]{13}(?![0-9])")),
     (
         "phone",
         re.compile(
-            r"(?<![0-9])(01[016-9]|0[789]0)[^0-9]{1,10}([0-9]{4})[^0-9]{1,10}([0-9]{4})(?![0-9년원명개점])"
+            r"(0(?<![0-9]0)(?:1[016-9]|[789]0))[^0-9]{1,10}([0-9]{4})[^0-9]{1,10}([0-9]{4})(?![0-9년원명개점])"
         ),
     ),
     ("account", re.compile(r"記号[はが: ]{0,3}[0-9]{5}(?![0-9])")),
@@ -184,6 +180,7 @@ _CUED: tuple[tuple[Kind, Pattern[str], Pattern[str]], ...] = (
         _bounded(rf"([0-9]{{4}}{_S}[0-9]{{4}})[^0-9]{{1,12}}([0-9]{{4}}{_S}[0-9]{{4}})"),
         _CARD_CUE,
     ),
+    ("plate", _JP_PLATE, _JP_PLATE_SIGN),
 )
 """What needs a word beside it: small letters, separators, digits in words."""
 

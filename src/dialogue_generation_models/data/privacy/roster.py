@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from re import Pattern
 
 from ..chats import Chat
@@ -86,7 +86,7 @@ class Roster:
         """Learn the names in a sender's name."""
         if name in self.speakers:
             return
-        forms = list(split_sender(name))
+        forms = split_sender(name)
         self.speakers[name] = forms[0] if forms else None
         for form in forms:
             self.add(form)
@@ -119,7 +119,7 @@ class Roster:
             return
         plain = _SENDER_ENDS.sub("", PLACEHOLDER.sub("", title)).strip()
         pieces = [piece.strip() for piece in re.split(r"[,、&/·]", plain) if piece.strip()]
-        forms = [list(split_sender(piece)) for piece in pieces]
+        forms = [split_sender(piece) for piece in pieces]
         known = [
             piece in self.speakers or _is_sure(found)
             for piece, found in zip(pieces, forms, strict=True)
@@ -156,8 +156,13 @@ def collect_rosters(chats: Iterable[Chat]) -> dict[str, Roster]:
     return rosters
 
 
-def split_sender(name: str) -> Iterator[Form]:
-    """Yield the names in a sender's name, the main one first; nothing for a role."""
+@lru_cache(maxsize=1 << 12)
+def split_sender(name: str) -> tuple[Form, ...]:
+    """Return the names in a sender's name, the main one first; nothing for a role."""
+    return tuple(_names_of(name))
+
+
+def _names_of(name: str) -> Iterator[Form]:
     text = Conversation.from_texts([PLACEHOLDER.sub(" ", name)]).folded
     if text.strip() in korean.roles() or text.strip() in japanese.roles():
         return
@@ -267,7 +272,7 @@ def _is_known(word: str) -> bool:
     return word in korean.given_names() or word in korean.ordinary_words()
 
 
-def _is_sure(forms: list[Form]) -> bool:
+def _is_sure(forms: Iterable[Form]) -> bool:
     """Whether the names are known or have the shape of a full name."""
     return any(
         (form.family and form.given)

@@ -68,8 +68,9 @@ _RULES: tuple[tuple[str, Pattern[str]], ...] = tuple(
         ("園", rf"(?:{_JP_NAMED}|{_JP_FLOWERS})(?:幼稚園|保育園)(?:の?{_JP}{{2,5}}組)?"),
     )
 )
+# Every alternative begins with a letter, which `re` skips to.
 _ANCHOR = re.compile(
-    "학교|학년|유치원|어린이집|組|小学校|中学校|高校|高等学校|大学|학번|幼稚園|保育園|[여외과]고|고[를에]|-(?=[0-9])(?<=[1-6]-)"
+    "학교|학년|유치원|어린이집|組|小学校|中学校|高校|高等学校|大学|학번|幼稚園|保育園|여고|외고|과고|고를|고에|-(?=[0-9])(?<=[1-6]-)"
 )
 _REACH = 20
 
