@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import dialogue_generation_models.data.privacy.scrub as scrub_module
 from dialogue_generation_models.config.privacy import ScrubConfig
 from dialogue_generation_models.data.chats import Chat, Message
 from dialogue_generation_models.data.privacy.roster import collect_rosters
@@ -231,3 +232,11 @@ def test_a_room_of_two_thousand_senders_ends() -> None:
     (scrubbed,), report = scrub([chat(messages)])
     assert report.touched == len(messages)
     assert len({message.speaker for message in scrubbed.messages}) == len(messages)
+
+
+def test_a_sender_is_read_once_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    hide = scrub_module._hide
+    monkeypatch.setattr(scrub_module, "_hide", lambda text: read.append(text) or hide(text))
+    scrub([chat([("선생님", f"네 {number}") for number in range(20)])])
+    assert read.count("선생님") == 1

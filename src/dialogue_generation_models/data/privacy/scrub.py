@@ -119,7 +119,7 @@ def scrub_dialogues(
             roster = Roster(sum(len(turn.text) for turn in dialogue.turns))
             for turn in dialogue.turns:
                 roster.add_sender(turn.speaker)
-        room = _Room(roster, Pseudonyms(roster))
+        room = _Room(roster, Pseudonyms(roster), {})
         messages = [(turn.speaker, turn.text) for turn in dialogue.turns]
         turns = scrubber.edit(messages, room, [], [])
         yield replace(dialogue, turns=tuple(Turn(*turn) for turn in turns if turn is not None))
@@ -132,7 +132,7 @@ def edit_chats(
     scrubber = _Scrubber(config, report)
     for name, lines in groupby(chats, key=lambda chat: chat.id):
         roster = rosters.get(name) or Roster(len(rosters))
-        room = _Room(roster, Pseudonyms(roster))
+        room = _Room(roster, Pseudonyms(roster), {})
         room_id = scrubber.room_id(name, room, rosters)
         before: list[tuple[str, str]] = []
         for chat, following in _with_next(lines):
@@ -162,6 +162,8 @@ def _with_next(lines: Iterable[Chat]) -> Iterator[tuple[Chat, Chat | None]]:
 class _Room(NamedTuple):
     roster: Roster
     pseudonyms: Pseudonyms
+    speakers: dict[str, str]
+    """What each sender is called from now on."""
 
 
 class _Scrubber:
@@ -230,8 +232,11 @@ class _Scrubber:
         return not is_imported_id(name) and self._scrub_label(name, room) != name
 
     def _speaker(self, name: str, room: _Room) -> str:
-        given = room.pseudonyms.speaker(name)
-        return self._scrub_label(given, room) if given == name else given
+        if name not in room.speakers:
+            given = room.pseudonyms.speaker(name)
+            is_role = given == name and len(name) > 1
+            room.speakers[name] = self._scrub_label(given, room) if is_role else given
+        return room.speakers[name]
 
     def _scrub_label(self, text: str, room: _Room) -> str:
         """Scrub a text that is no message; it is never dropped."""
