@@ -234,6 +234,13 @@ def test_a_room_of_two_thousand_senders_ends() -> None:
     assert len({message.speaker for message in scrubbed.messages}) == len(messages)
 
 
+def test_a_name_before_messages_that_are_not_read_again_is_found() -> None:
+    messages = [("김철수", text) for text in ("카톡00A0中田", "", "", "", "철수")]
+    once, _ = scrub([chat(messages)])
+    assert once[0].messages[0].text.startswith("카톡<MESSENGER_ID>")
+    assert scrub(once)[0] == once
+
+
 def test_a_sender_is_read_once_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     hide = scrub_module._hide

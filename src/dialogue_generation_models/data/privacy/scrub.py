@@ -31,8 +31,8 @@ from .roster import PLACEHOLDER, Roster
 _CONTEXT = 6
 """Messages of the neighbouring lines that are read along."""
 _MOST_ROUNDS = 5
-_BARRIER = "\ue001" * 64
-"""Longer than any detector looks back for a cue."""
+_BARRIER = "\n\n" + "\ue001" * 64 + "\n\n"
+"""Longer than any detector looks back for a cue; line breaks, so that no word goes on in it."""
 _MAY_GO_ON = re.compile(
     r"[0-9０-９①-⑨⓪@＠]|골뱅이|[공영일이삼사오육륙칠팔구ㅇ〇零一二三四五六七八九 ]{3}|[ァ-ヶ]{2}"
 )
