@@ -55,6 +55,12 @@ ROOM = """
 근데민지는?	민지
 하늘아 어디야	하늘
 하늘이가 늦는대	하늘
+하늘이까지 오면 다섯	하늘
+하늘이에게서 들었어	하늘
+하늘이 언니 왔어요	하늘
+하늘이네 집에서 보자	하늘
+Kim 어디야	Kim
+kim씨 왔어요	kim
 하늘 언니 왔어요	하늘
 이하늘 님	이하늘
 하늘이한테 물어봐	하늘
@@ -154,7 +160,8 @@ HARMLESS = """
 법을 준수하고|이호선 맨 뒤|돈을 주선하는 사람|메모를 지우는 중|준하는 절차|문방구 아저씨
 노숙자 쉼터|중국한테 졌어|천재성을 발견했다
 森に行く|林の中|春が来た|光が強い|愛してる|海に行こう|名前は何ですか|昨日はどうも|hello there|Good morning
-OK|LOL|I love you|iPhone 샀어|Netflix 보자|YouTube 봐|happy birthday|TV 봐
+유진 투자증권|서연 제약에서 일해|시연을 보여줘|재현을 못했어|山田電機で買った|하늘이 맑다
+kim치 먹자|kimchi please|OK|LOL|I love you|iPhone 샀어|Netflix 보자|YouTube 봐|happy birthday|TV 봐
 """
 
 
@@ -249,3 +256,17 @@ def test_a_sender_is_named_before_a_verb() -> None:
     room = Roster()
     room.add_sender("佐藤 花子")
     assert found(["花子来た? 佐藤来た?"], room) == ["花子", "佐藤"]
+
+
+def test_a_company_is_not_its_namesake() -> None:
+    room = Roster()
+    room.add_sender("이한솔")
+    assert found(["한솔 제지 주식 샀어"], room) == []
+    assert found(["한솔 제주 갔어"], room) == ["한솔"]
+
+
+def test_a_lone_latin_surname_is_no_english_word() -> None:
+    room = Roster()
+    room.add_sender("Minsu Oh")
+    assert found(["Oh my god, oh no"], room) == []
+    assert found(["Oh 씨 왔어요?"], room) == ["Oh"]

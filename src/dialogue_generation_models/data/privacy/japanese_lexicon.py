@@ -20,6 +20,25 @@ AFTER_NAME = re.compile(
     rf"{HONORIFIC}|(?:が|は|を|に|の|と|も|へ|で|や|から|まで|より|って|だ|です|とか|なら|しか|だけ|ばかり|み?たい|、|。|!|\?|…)"
 )
 
+COMPANY = (
+    "電機",
+    "製薬",
+    "製菓",
+    "製パン",
+    "自動車",
+    "建設",
+    "工業",
+    "証券",
+    "商事",
+    "製作所",
+    "重工",
+    "不動産",
+    "食品",
+    "酒造",
+    "乳業",
+)
+"""What makes a company of the name before it: 山田電機."""
+
 
 def surnames() -> frozenset[str]:
     """Frequent family names."""

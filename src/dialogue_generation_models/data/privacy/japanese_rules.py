@@ -64,6 +64,8 @@ def find_japanese(text: str, model: JapaneseModel | None) -> Iterator[tuple[int,
     for match in _KANJI_RUN.finditer(text):
         start, end = match.span()
         is_known = _is_known(match.group())
+        if match.group().endswith(lexicon.COMPANY):
+            continue
         if not (is_known or model) or not _stands_alone(text, start, end):
             continue
         if is_known:

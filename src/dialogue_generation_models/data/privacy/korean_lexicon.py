@@ -22,8 +22,8 @@ _SECOND = frozenset(
 )
 VERB_STEMS = frozenset(("지우", "정하", "재우", "태우", "도우", "준하"))
 """Given names to which a verb's endings may be added: 지우고, 지우는."""
-ACTIONS = frozenset(("준수", "소진", "시연", "주선", "동석", "수호", "세정"))
-"""Given names that are nouns of what is done, too: 준수하고, 시연하는."""
+ACTIONS = frozenset(("준수", "소진", "시연", "주선", "동석", "수호", "세정", "재현", "시현"))
+"""Given names that are nouns of what is done, too: 준수하고, 시연하는, 재현을."""
 ENDINGS = ("인가", "인지", "인다", "진다", "한다")
 """Endings of other words that look like a name's last syllable and a particle: 예정인가요, 심해진다."""
 
@@ -97,10 +97,18 @@ GLUED = re.compile(
 """Words that chats write without a space after a name."""
 CALLED = re.compile(
     rf"(?:씨|언니|오빠|누나|형|쌤|선배|후배|님)(?:{_PARTICLES}){{0,2}}(?![가-힣])"
-    r"|(?:[아야]|이[가는를도만]|이한테|이에게|이랑|이가요|이꺼|한테|한테서|한테는|한테도|에게|에게서|께서?|랑|랑은|랑도)(?![가-힣])"
+    rf"|이 ?(?:언니|오빠|누나|형|씨|쌤|선배)(?:{_PARTICLES}){{0,2}}(?![가-힣])"
+    r"|이(?:[가는를도만의]|한테|에게서?|랑|까지|보다|처럼|같이|마저|꺼| ?때문에|네 ?집)"
+    r"(?:[은는도만요서에]|에서|이야)?(?![가-힣])"
+    r"|(?:[아야]|한테|한테서|한테는|한테도|에게|에게서|께서?|랑|랑은|랑도)(?![가-힣])"
 )
 """What follows a person's name and hardly another word: honorifics, vocatives, to and from a person."""
 NEXT_HONORIFIC = re.compile(rf" (?:씨|님|군|양|{TITLE}|{KIN})(?:{_PARTICLES}){{0,2}}(?![가-힣])")
+COMPANY = re.compile(
+    r" (?:제지|제약|제과|제강|제분|건설|증권|투자증권|자산운용|화학|중공업|물산|해운"
+    r"|홀딩스|바이오|엔지니어링|시멘트|식품|저축은행|손해보험|생명보험)(?:이?[은는이가을를의에도로]|에서|이랑|이야|주)?(?![가-힣])"
+)
+"""What makes a company of the name before it: 한솔 제지, 유진 투자증권."""
 BEFORE_NAME = re.compile(
     r"(?:우리|울|내|내친구|친구|야|아|어|근데|그럼|그래서|오늘|지금|역시|아니|혹시|저기|얘들아|그리고|글고|안녕|나는|난|저는|전|이름은|나|저)?"
 )

@@ -65,6 +65,8 @@ def find_korean(text: str, model: KoreanModel | None) -> Iterator[tuple[int, int
         if not _agrees(model, word, judgement):
             continue
         for at in _places(text, word):
+            if lexicon.COMPANY.match(text, at + judgement.end):
+                continue
             if (
                 judgement.needs == "honorific"
                 and not _is_told(model, word, judgement)
@@ -191,6 +193,8 @@ def _given_name(word: str) -> Judgement | None:
         return None
     listed, ordinary = given in lexicon.given_names(), given in lexicon.ordinary_words()
     if listed and not ordinary:
+        if given in lexicon.ACTIONS and after in ("을", "를"):
+            return Judgement(0, 2, "doubt")
         verb = given in lexicon.VERB_STEMS or (given in lexicon.ACTIONS and after[:1] == "하")
         plain = not after or (_PLAIN_AFTER.match(after) and not _is_ending(given, after))
         if _is_honorific(after) or (plain and not verb):

@@ -116,8 +116,10 @@ def _of_roster(text: str, roster: Roster) -> Iterator[tuple[int, int]]:
             inside = _LATIN_BEFORE.search(text[max(0, start - 1) : start])
             if inside or not _LATIN_AFTER.match(text, end):
                 continue
-            if form is None or not form.is_word or _LATIN_CALLED.match(text, end):
+            if form is None or _LATIN_CALLED.match(text, end):
                 yield start, end
+            elif not form.is_word and (form.given or match.group()[0].isupper()):
+                yield start, end  # a surname alone may be a word in small letters: park, song
 
 
 def _stands_as_name(text: str, start: int, end: int, roster: Roster) -> bool:
@@ -126,6 +128,8 @@ def _stands_as_name(text: str, start: int, end: int, roster: Roster) -> bool:
     is_word = form is not None and form.is_word
     if "가" <= name[-1] <= "힣":
         return _stands_korean(text, start, end, is_word)
+    if text.startswith(japanese.COMPANY, end):
+        return False
     if not is_word and len(name) > 1:
         return not _continues(text, start, end, name)
     return bool(re.compile(rf" ?{japanese.HONORIFIC}").match(text, end))
@@ -137,6 +141,8 @@ def _stands_korean(text: str, start: int, end: int, is_word: bool) -> bool:
     if before and not (
         before.group() in korean.surnames() or korean.BEFORE_NAME.fullmatch(before.group())
     ):
+        return False
+    if korean.COMPANY.match(text, end):
         return False
     if is_word or len(name) == 1:
         if before and before.group() not in korean.surnames():

@@ -35,6 +35,10 @@ _CALLED_OUT = re.compile(
     r"([가-힣]{2,3})[아야](?![가-힣])"
     rf"|([{japanese.KANJI}{japanese.HIRAGANA}{japanese.KATAKANA}]{{1,5}}?)(?:ちゃん|くん|さん)"
 )
+_ENGLISH_WORDS = frozenset(
+    ("go", "oh", "an", "ha", "im", "son", "song", "park", "you", "sun", "young", "long")
+)
+"""Family names that begin English sentences."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class Roster:
             self.forms.setdefault(f"{form.given} {form.family}", form)
             self.forms.setdefault(f"{form.family} {form.given}", form)
             self.forms.setdefault(form.given, Form("", form.given))
+            is_word = form.family.lower() in words("latin_words") | _ENGLISH_WORDS
+            self.forms.setdefault(form.family, Form(form.family, "", is_word))
             return
         whole = (form.family + form.given).replace(" ", "")
         if whole:
