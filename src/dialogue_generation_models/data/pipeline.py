@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeAlias
 
 from ..config.cleaning import DedupConfig
 from ..config.preparation import ExecutorConfig
-from ..errors import MissingExtraError
+from ..errors import DataError, DialogueModelError, MissingExtraError
 from .dedup import text_key
 from .manifest import finish
 from .selection import key_part, select
@@ -80,6 +80,7 @@ def run_pipeline(job: Job, executor: ExecutorConfig, watch: Watch) -> None:
     Raises:
         MissingExtraError: datatrove, or Ray, is not installed.
         DataError: an input is damaged.
+        DialogueModelError: tasks on Ray did not end.
     """
     if logger is None:
         raise MissingExtraError("datatrove", "data")
@@ -246,7 +247,36 @@ class SlurmStage(_Quiet, SlurmPipelineExecutor):  # type: ignore[misc, valid-typ
 
 
 class RayStage(_Quiet, RayPipelineExecutor):  # type: ignore[misc, valid-type, unused-ignore]
-    """A stage on the Ray cluster that is connected."""
+    """A stage on the Ray cluster that is connected.
+
+    datatrove drops what a task raises there and goes on; here a task leaves the sentence of its error.
+    """
+
+    def _run_for_rank(self, rank: int, *arguments: Any, **named: Any) -> Any:
+        try:
+            return super()._run_for_rank(rank, *arguments, **named)
+        except DataError as error:
+            with self.logging_dir.open(f"problems/{rank:05d}.txt", "w", encoding="utf-8") as file:
+                file.write(str(error))
+            raise
+
+    def run(self) -> None:
+        """Run the tasks that have no marker yet.
+
+        Raises:
+            DataError: an input is damaged.
+            DialogueModelError: tasks did not end for another reason.
+        """
+        super().run()
+        failed = self.get_incomplete_ranks(skip_completed=True)
+        for name in sorted(self.logging_dir.list_files("problems")) if failed else ():
+            with self.logging_dir.open(name, "r", encoding="utf-8") as file:
+                raise DataError(file.read())
+        if failed:
+            raise DialogueModelError(
+                f"Tasks on Ray that did not end: {len(failed)} of {self.world_size}; look at Ray's logs, "
+                "and the same command goes on with them."
+            )
 
 
 def _executor(stage: Stage, config: ExecutorConfig, logs: Path, before: Any) -> Any:
