@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from dialogue_generation_models.data.importers.account import Account
 from dialogue_generation_models.data.importers.corpora import read_csv, read_jsonl, read_tsv
 from dialogue_generation_models.data.importers.encodings import read_lines
 from dialogue_generation_models.data.importers.jsonl import read_dialogues, read_texts
-from dialogue_generation_models.data.importers.sniff import import_files
+from dialogue_generation_models.data.importers.sniff import import_files, sniff_file
 from dialogue_generation_models.errors import DataError
 
 TURNS = (
@@ -261,3 +262,18 @@ def test_stopping_leaves_nothing_half_written(
     assert main(["import", str(path), "-o", str(output), "--overwrite"]) == 130
     assert output.read_text(encoding="utf-8") == "before"
     assert {p.name for p in tmp_path.iterdir()} == {"a.txt", "o.jsonl"}
+
+
+def test_a_picture_with_a_tab_in_each_line_is_no_table(tmp_path: Path) -> None:
+    chooser = random.Random(3)
+    blob = tmp_path / "blob"
+    lines = []
+    for _ in range(60):
+        halves = [
+            bytes(b for b in chooser.randbytes(40) if b not in b"\t\n\r\x00") for _ in range(2)
+        ]
+        lines.append(b"\t".join(halves))
+    blob.write_bytes(b"\x89PNG\n".replace(b"\n", b"\t\n") + b"\n".join(lines))
+    assert sniff_file(blob) == ""
+    blob.write_bytes("안녕\t응\n".encode() * 50 + "뭐해 \x07\t밥\n".encode())
+    assert sniff_file(blob) == "tsv", "one odd letter does no harm"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -151,3 +153,22 @@ def test_names_become_pseudonyms_where_they_are_asked_for() -> None:
     chat = Chat("r", "test", "", (say(0, "가람", "뭐 해"), say(1, "나래", "일")))
     (dialogue,) = cut_sessions([chat], SessionConfig(), lambda name: f"<{len(name)}{name[0]}>")
     assert dialogue.meta["speakers"] == {"A": "<2가>", "B": "<2나>"}
+
+
+@pytest.mark.parametrize("name", ["김나래", "がく", "ガブリエル"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("spelt", ["NFC", "NFD"])
+def test_me_is_found_in_any_spelling(
+    name: str, form: Literal["NFC"], spelt: Literal["NFC"]
+) -> None:
+    speaker = unicodedata.normalize(spelt, name)
+    (only,) = cut(
+        say(0, "가람", "안녕"), say(1, speaker, "응"), me=f" {unicodedata.normalize(form, name)}"
+    )
+    assert only.meta["reply_speaker"] == "B"
+
+
+def test_two_spellings_are_one_person() -> None:
+    names = [unicodedata.normalize(form, "나래") for form in ("NFC", "NFD")]
+    (only,) = cut(say(0, names[0], "안녕"), say(1, "가람", "응"), say(2, names[1], "뭐해"))
+    assert [turn.speaker for turn in only.turns] == ["A", "B", "A"]

@@ -112,6 +112,22 @@ def unread_files(manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def empty_sources(manifest: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each source, or file of one, that was read and held no message."""
+    told = "no message was read; check that it is the right file."
+    lines: list[str] = []
+    for source in manifest["sources"]:
+        files = source["read"].get("files", ())
+        lines += (
+            f"{source['name']}, file {place}: {told}"
+            for place, file in enumerate(files, start=1)
+            if not file["problem"] and file.get("message") == 0
+        )
+        if not files and source["read"].get("messages") == 0:
+            lines.append(f"{source['name']}: {told}")
+    return lines
+
+
 def add_up(tables: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Add the numbers of tables, and of the tables in them, name by name."""
     total: dict[str, Any] = {}

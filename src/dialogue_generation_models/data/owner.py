@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 from ..errors import DataError, UsageError
+from .sessions import plain_name
 from .sources import Source
 
 
@@ -28,15 +28,11 @@ def find_owner(sources: Sequence[Source], name: str) -> str:
         for chat in source.chats([])
         for message in chat.messages
     }
-    wanted = _plain(name)
-    found = sorted(speaker for speaker in speakers if _plain(speaker) == wanted)
+    wanted = plain_name(name)
+    found = sorted(speaker for speaker in speakers if plain_name(speaker) == wanted)
     if not found:
         raise DataError(
             f"None of the {len(speakers)} speakers of the chats has the name of --me; "
             "write it as it stands in the export."
         )
     return name if name in found else found[0]
-
-
-def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", name).strip()

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import string
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -41,8 +42,9 @@ def cut_sessions(
     for room, lines in groupby(chats, key=lambda chat: chat.id):
         messages = (message for chat in lines for message in chat.messages)
         kept = 0
+        me = None if config.me is None else plain_name(config.me)
         for session in _split(messages, config):
-            dialogue = _dialogue(session, room, f"{room}-{kept + 1:06d}", config.me, identify)
+            dialogue = _dialogue(session, room, f"{room}-{kept + 1:06d}", me, identify)
             if dialogue is not None:
                 kept += 1
                 yield dialogue
@@ -83,8 +85,8 @@ def _dialogue(
     spoken = [message for message in messages if message.text.strip()]
     letters: dict[str, str] = {}
     for message in spoken:
-        letters.setdefault(message.speaker, letter(len(letters)))
-    turns = tuple(Turn(letters[message.speaker], message.text) for message in spoken)
+        letters.setdefault(plain_name(message.speaker), letter(len(letters)))
+    turns = tuple(Turn(letters[plain_name(message.speaker)], message.text) for message in spoken)
     meta: dict[str, Any] = {"room": room}
     if me is not None:
         meta["reply_speaker"] = letters.get(me)
@@ -96,6 +98,11 @@ def _dialogue(
     dialogue = Dialogue(turns, name, meta).merge_speakers()
     replies = [turn for turn in dialogue.turns[1:] if me is None or turn.speaker == letters.get(me)]
     return dialogue if replies else None
+
+
+def plain_name(name: str) -> str:
+    """Return a speaker's name as all its spellings are known; a Mac's export spells it decomposed."""
+    return unicodedata.normalize("NFC", name).strip()
 
 
 def letter(number: int) -> str:

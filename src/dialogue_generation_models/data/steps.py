@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
@@ -23,13 +22,14 @@ from pydantic import TypeAdapter
 from ..config.preparation import PreparationConfig
 from ..dialogue import Dialogue, Turn
 from ..errors import DataError
+from .chats import Chat
 from .dedup import hash_key
 from .filters import FilterReport, count_turns, filter_dialogues, is_bot
 from .folders import write_text
 from .importers.account import Account
 from .privacy.roster import Roster, collect_rosters
 from .privacy.scrub import ScrubReport, scrub_dialogues
-from .sessions import cut_sessions, letter
+from .sessions import cut_sessions, letter, plain_name
 from .shards import write_array
 from .sources import Source
 
@@ -68,14 +68,14 @@ class Job:
 
 def identify(name: str, key: bytes) -> str:
     """Return a speaker's pseudonym; without the key nobody can tell whose it is."""
-    clean = unicodedata.normalize("NFC", name.strip()).encode("utf-8", "surrogatepass")
+    clean = plain_name(name).encode("utf-8", "surrogatepass")
     return f"speaker-{hashlib.blake2b(clean, key=key, digest_size=8).hexdigest()}"
 
 
 def read_source(job: Job, rank: int) -> None:
     """Read source `rank`: chats are cut into sessions, everything goes into the parts."""
     source = job.sources[rank]
-    report: dict[str, Any] = {"dialogues": 0, "turns": 0, "characters": 0}
+    report: dict[str, Any] = {"messages": 0, "dialogues": 0, "turns": 0, "characters": 0}
     with _open_parts(job, rank) as files:
         for dialogue in _dialogues(job, source, report):
             report["dialogues"] += 1
@@ -197,10 +197,16 @@ def _dialogues(job: Job, source: Source, report: dict[str, Any]) -> Iterator[Dia
         def name(speaker: str) -> str:
             return identify(speaker, job.key)
 
-        yield from cut_sessions(source.chats(accounts), job.config.sessions, name)
+        def counted() -> Iterator[Chat]:
+            for chat in source.chats(accounts):
+                report["messages"] += len(chat.messages)
+                yield chat
+
+        yield from cut_sessions(counted(), job.config.sessions, name)
     else:
         speaker = source.statements[0].reply_speaker
         for dialogue in source.dialogues(accounts):
+            report["messages"] += len(dialogue.turns)
             yield _with_letters(job, source, dialogue.merge_speakers(), speaker)
     if accounts:
         report["files"] = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,10 @@ from .account import LONGEST_MESSAGE, Account
 from .jsonl import DIALOGUE_KEYS, is_unicode, parse_dialogue
 from .pairs import find_columns, is_tsv_header, parse_tsv, split_csv
 
+_NO_TEXT = re.compile("[\x01-\x08\x0e-\x1f\x7f-\x9f\ufffd]")
+"""Control characters, and what stands for bytes that do not decode."""
+_MOST_NO_TEXT = 0.02
+
 
 def matches_jsonl(lines: list[str]) -> bool:
     """Whether these first lines of a file are JSON Lines with dialogues or chats."""
@@ -27,9 +32,15 @@ def matches_jsonl(lines: list[str]) -> bool:
 
 
 def matches_tsv(lines: list[str]) -> bool:
-    """Whether these first lines of a file are pairs with a tab between."""
+    """Whether these first lines of a file are pairs with a tab between; pictures and programs are none."""
     filled = [line for line in lines if line.strip()]
-    return bool(filled) and all(line.count("\t") == 1 for line in filled)
+    return bool(filled) and all(line.count("\t") == 1 for line in filled) and not _is_binary(filled)
+
+
+def _is_binary(lines: list[str]) -> bool:
+    letters = sum(map(len, lines))
+    signs = sum(len(_NO_TEXT.findall(line)) for line in lines)
+    return signs > letters * _MOST_NO_TEXT
 
 
 def matches_csv(lines: list[str]) -> bool:
