@@ -14,9 +14,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from dialogue_generation_models.checkpoint import tensors as tensors_module
 from dialogue_generation_models.errors import TrainingError
 from dialogue_generation_models.models import build_model
-from dialogue_generation_models.training import checkpointing
 from dialogue_generation_models.training.checkpointing import Checkpoints, Progress
 from dialogue_generation_models.training.optimizer import build_optimizers
 from training_material import GPT, Recorder, make_recipe, run_loop
@@ -34,9 +34,9 @@ class Fault:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, error: BaseException, passes: int) -> None:
         self.error, self.left, self.is_hit = error, passes, False
         for place, name in (
-            (checkpointing, "save_file"),
+            (tensors_module, "save_file"),
             (os, "fsync"),
-            (Path, "replace"),
+            (os, "replace"),
             (Path, "unlink"),
         ):
             monkeypatch.setattr(place, name, self.wrap(getattr(place, name)))

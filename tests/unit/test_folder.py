@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from dialogue_generation_models.checkpoint import folder as folder_module
 from dialogue_generation_models.checkpoint import tensors as tensors_module
 from dialogue_generation_models.checkpoint.folder import (
     ModelFolder,
@@ -389,7 +388,7 @@ def fail_after(monkeypatch: pytest.MonkeyPatch, steps: int, error: BaseException
 
     remove_really = shutil.rmtree
     monkeypatch.setattr(shutil, "rmtree", remove)
-    monkeypatch.setattr(folder_module, "write_file", wrap(folder_module.write_file))
+    monkeypatch.setattr(Path, "write_bytes", wrap(Path.write_bytes))
     monkeypatch.setattr(tensors_module, "save_file", wrap(tensors_module.save_file))
     monkeypatch.setattr(os, "fsync", wrap(os.fsync))
     monkeypatch.setattr(os, "replace", wrap(os.replace))

@@ -26,7 +26,6 @@ from dialogue_generation_models.data.dataset import (
     dialogue_samples,
     text_samples,
 )
-from dialogue_generation_models.data.folders import previous_of, put_in_place, recover
 from dialogue_generation_models.data.forget import forget, list_speakers, speaker_id
 from dialogue_generation_models.data.preparation import Order, prepare
 from dialogue_generation_models.data.review import read_review, wilson, write_review
@@ -520,21 +519,6 @@ def test_a_folder_that_is_no_data_set_is_left_alone(prepared: Prepare, tmp_path:
         prepared(dialogue_lines(tmp_path / "a.jsonl", [talk(0)]))
     with pytest.raises(DataError, match="no prepared data set"):
         PreparedDataset(tmp_path / "set")
-
-
-def test_a_move_that_was_cut_off_is_undone(tmp_path: Path) -> None:
-    place, new = tmp_path / "set", tmp_path / "new"
-    for folder in (place, new):
-        folder.mkdir()
-        (folder / folder.name).touch()
-    place.rename(previous_of(place))  # what a cut-off move leaves
-    recover(place)
-    assert (place / "set").exists()
-    put_in_place(new, place)
-    assert [path.name for path in place.iterdir()] == ["new"]
-    assert not previous_of(place).exists()
-    recover(place)
-    assert (place / "new").exists()
 
 
 def test_a_review_is_a_sample_and_gives_a_rate(prepared: Prepare, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from ..errors import (
     TokenizerError,
     WithdrawnModelError,
 )
+from ..files import PARTIAL, previous_of, put_in_place
 from ..tokenizer.tokenizer import Tokenizer
 from .tensors import build_empty, check_tensor, fill, read_tensors, write_tensors
 
@@ -72,7 +73,7 @@ def find_folder(name_or_path: str) -> Path:
         ModelNotFoundError: the name is unknown, or its weights are not in this package.
     """
     path = Path(name_or_path)
-    if os.path.isfile(path / CONFIG) or os.path.isdir(_previous(path)):
+    if os.path.isfile(path / CONFIG) or os.path.isdir(previous_of(path)):
         return path
     has_separator = any(mark and mark in name_or_path for mark in (os.sep, os.altsep))
     if has_separator or path.suffix == ".pth":
@@ -111,7 +112,7 @@ def load_folder(
     """
     place = pick_device(device)
     dtype = _pick_dtype(precision, place)
-    found = path if path.is_dir() or not _previous(path).is_dir() else _previous(path)
+    found = path if path.is_dir() or not previous_of(path).is_dir() else previous_of(path)
     if not found.is_dir():
         raise ModelNotFoundError(f"There is no model folder {path}; check the path.")
     config = read_model_config(found / CONFIG)
@@ -153,12 +154,12 @@ def save_folder(
     if tokenizer is not None:
         _check_tokenizer(tokenizer, model.config, "The tokenizer")
     with replacing_folder(path) as partial:
-        write_file(partial / CONFIG, to_json(model.config.model_dump(mode="json")))
+        (partial / CONFIG).write_bytes(to_json(model.config.model_dump(mode="json")))
         write_tensors(partial / WEIGHTS, weights)
-        write_file(partial / DECODING, to_json(decoding.model_dump(mode="json")))
+        (partial / DECODING).write_bytes(to_json(decoding.model_dump(mode="json")))
         if tokenizer is not None:
-            write_file(partial / TOKENIZER, tokenizer.to_bytes())
-        write_file(partial / CARD, card.encode())
+            (partial / TOKENIZER).write_bytes(tokenizer.to_bytes())
+        (partial / CARD).write_bytes(card.encode())
 
 
 @contextmanager
@@ -175,14 +176,13 @@ def replacing_folder(path: Path, files: set[str] | None = None) -> Iterator[Path
     """
     place = path.resolve()
     check_replaceable(place, _FILES if files is None else files)
-    partial = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
+    partial = place.with_name(f".{place.name}.{secrets.token_hex(4)}{PARTIAL}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         # Not tempfile: its folders are closed to other users whatever the umask says.
         partial.mkdir()
         yield partial
-        sync_folder(partial)
-        _put_in_place(partial, place)
+        put_in_place(partial, place)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(
@@ -210,45 +210,6 @@ def check_replaceable(path: Path, files: set[str] = _FILES) -> None:
         raise CheckpointError(
             f"The folder {path} holds {len(other)} other file(s); choose a new or empty folder."
         )
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file and flush it to the disk."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _put_in_place(partial: Path, place: Path) -> None:
-    previous = _previous(place)
-    if place.is_dir():
-        # Whoever is cut off between the two moves finds the older folder under its other name.
-        shutil.rmtree(previous, ignore_errors=True)
-        os.replace(place, previous)
-    try:
-        os.replace(partial, place)
-    except OSError:
-        if previous.is_dir():
-            os.replace(previous, place)
-        raise
-    sync_folder(place.parent)
-    shutil.rmtree(previous, ignore_errors=True)
-
-
-def _previous(path: Path) -> Path:
-    """Where the older folder is while it is being replaced."""
-    return path.with_name(f".{path.name}.previous") if path.name else path / ".previous"
-
-
-def sync_folder(path: Path) -> None:
-    """Flush a folder's list of files to the disk."""
-    if os.name == "posix":  # Windows cannot open folders
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _load_tokenizer(path: Path, config: ModelConfig) -> Tokenizer | None:

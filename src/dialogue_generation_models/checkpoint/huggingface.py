@@ -20,7 +20,7 @@ from ..config.io import read_config_file
 from ..config.model import GPTConfig
 from ..errors import CheckpointError
 from ..models.gpt import GPT
-from .folder import replacing_folder, write_file
+from .folder import replacing_folder, to_json
 from .gpt_layout import from_gpt_layout, to_gpt_layout
 from .tensors import build_empty, fill, read_tensors, write_tensors
 
@@ -118,7 +118,7 @@ def save_huggingface_folder(model: GPT, path: Path) -> None:
     """
     tensors, config_json = to_huggingface(model)
     with replacing_folder(path, {CONFIG_FILE, WEIGHTS_FILE}) as partial:
-        write_file(partial / CONFIG_FILE, (json.dumps(config_json, indent=2) + "\n").encode())
+        (partial / CONFIG_FILE).write_bytes(to_json(config_json))
         write_tensors(partial / WEIGHTS_FILE, tensors)
 
 

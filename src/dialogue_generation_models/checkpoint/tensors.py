@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,18 +106,25 @@ def read_tensors(path: Path) -> TensorFile:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file and flush it to the disk.
+    """Write a safetensors file with the hash of its weights.
 
     Raises:
         OSError, SafetensorError: the disk refuses.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_tensors(path, plain, {"format": "pt", _HASH: _hash(plain)})
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file; tensors are contiguous and on the CPU.
+
+    Raises:
+        OSError, SafetensorError: the disk refuses.
+    """
     path.touch()
     mode = path.stat().st_mode
-    save_file(plain, path, {"format": "pt", _HASH: _hash(plain)})
+    save_file(tensors, path, metadata)
     path.chmod(mode)  # safetensors closes its files to other users; here the umask decides
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 def build_empty(config: ModelConfig, n_tensors: int, source: str = "The file") -> Model:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from ..dialogue import Dialogue
 from ..errors import DataError
+from ..files import replacing
 
 
 def save_dialogue(dialogue: Dialogue, path: Path) -> None:
@@ -21,7 +20,8 @@ def save_dialogue(dialogue: Dialogue, path: Path) -> None:
     try:
         if path.exists():
             raise FileExistsError
-        _write_new(path, format_dialogue(dialogue) + "\n")
+        with replacing(path, is_private=True) as partial:
+            partial.write_bytes(f"{format_dialogue(dialogue)}\n".encode())
     except FileExistsError:
         raise DataError(f"{path} exists already; choose another name.") from None
     except OSError as error:
@@ -36,19 +36,3 @@ def format_dialogue(dialogue: Dialogue) -> str:
     name = dialogue.id or "chat-" + hashlib.sha256(content.encode()).hexdigest()[:12]
     record = {"id": name, "turns": turns, "meta": dict(dialogue.meta)}
     return json.dumps(record, ensure_ascii=False)
-
-
-def _write_new(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # A rename alone would overwrite a file that appeared in the meantime; the window is tiny.
-        if path.exists():
-            raise FileExistsError
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

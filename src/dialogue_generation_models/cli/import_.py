@@ -16,6 +16,7 @@ from ..data.chats import Chat
 from ..data.importers.account import CLASSES, Account
 from ..data.importers.sniff import FORMATS, import_files
 from ..errors import DataError, UsageError
+from ..files import replacing
 from .progress import show_bytes
 
 app = typer.Typer(add_completion=False)
@@ -59,16 +60,12 @@ def import_(
     if any(output.resolve() == export.resolve() for export in exports):
         raise UsageError("The output file is one of the exports; name another file.")
     accounts: list[Account] = []
-    partial = output.with_name(f"{output.name}.partial")
-    try:
+    with replacing(output) as partial:
         with show_bytes(_measure(exports)) as tell:
             messages = _write(partial, import_files(exports, accounts, format=format, tell=tell))
         if not messages:
             _show(accounts, as_json=is_json)
             raise DataError("No messages were found; nothing was written.")
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
     _show(accounts, as_json=is_json)
     unread = sum(1 for account in accounts if account.problem)
     if unread:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from typing_extensions import Self
 
 from ..errors import DataError
+from ..files import put_in_place
 
 if TYPE_CHECKING:
     from ..chat import Reply
@@ -106,9 +107,8 @@ class RepliesFile:
     def finish(self) -> None:
         """Put the whole file in its place."""
         try:
-            os.fsync(self._file.fileno())
             self._file.close()
-            os.replace(self._partial, self._path)
+            put_in_place(self._partial, self._path)
             self._about.unlink(missing_ok=True)
         except OSError as error:
             raise _explain(self._path, error) from None

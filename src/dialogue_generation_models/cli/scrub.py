@@ -17,6 +17,7 @@ from ..data.importers.jsonl import DIALOGUE_KEYS, parse_dialogue, read_records
 from ..data.privacy.roster import collect_rosters
 from ..data.privacy.scrub import Edited, ScrubReport, edit_chats
 from ..errors import DataError, UsageError
+from ..files import replacing
 from .progress import show_count
 from .replies_file import check_output
 
@@ -86,12 +87,8 @@ def scrub(
     rosters = collect_rosters(counted())
     if not lines:
         raise DataError(f"{source.name} holds no lines; nothing was written.")
-    partial = output.with_name(f"{output.name}.partial")
-    try:
+    with replacing(output) as partial:
         _write(partial, show_count(_scrubbed(source, rosters, config, report), lines, 0))
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
     _show(report, as_json=is_json)
 
 

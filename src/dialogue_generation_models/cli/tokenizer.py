@@ -60,7 +60,7 @@ def train(
 
     DIR/tokenizer.json records the settings.
     """
-    from ..checkpoint.folder import TOKENIZER, check_replaceable, replacing_folder, write_file
+    from ..checkpoint.folder import TOKENIZER, check_replaceable, replacing_folder, to_json
     from ..tokenizer.train import train_tokenizer
 
     settings_file = "tokenizer.json"
@@ -79,8 +79,8 @@ def train(
         "inputs": [path.name for path in inputs],
     }
     with replacing_folder(output, files) as folder:
-        write_file(folder / TOKENIZER, trained.to_bytes())
-        write_file(folder / settings_file, (json.dumps(settings, indent=2) + "\n").encode())
+        (folder / TOKENIZER).write_bytes(trained.to_bytes())
+        (folder / settings_file).write_bytes(to_json(settings))
     if as_json:
         print(json.dumps({"path": str(output / TOKENIZER), **settings}, ensure_ascii=False))
     else:

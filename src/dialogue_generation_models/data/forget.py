@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from .folders import put_in_place, recover
+from ..files import put_in_place, recover
 from .manifest import KEY, MANIFEST, REPORT, SPEAKERS, add_up, read_manifest, write_manifest
 from .shards import Shard, StoredDialogue, hash_file, make_shard, open_shard, write_shard
 from .steps import identify

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from .folders import put_in_place, write_text
+from ..files import put_in_place, write_whole
 from .report import render
 from .shards import hash_file
 from .steps import Job, identify, read_json
@@ -69,13 +69,13 @@ def finish(job: Job, rank: int) -> None:
 
 def write_manifest(folder: Path, manifest: dict[str, Any], people: Mapping[str, Any]) -> None:
     """Write what describes a data set, with the hashes of its files as they are."""
-    write_text(folder / SPEAKERS, json.dumps(people, ensure_ascii=False) + "\n")
+    write_whole(folder / SPEAKERS, json.dumps(people, ensure_ascii=False) + "\n")
     shards = sorted(path for split in SPLITS for path in (folder / split).glob("*.npy"))
     described = [*shards, folder / TOKENIZER, folder / SPEAKERS]
     hashes = {path.relative_to(folder).as_posix(): hash_file(path) for path in described}
     complete = {**manifest, "files": hashes}
-    write_text(folder / MANIFEST, json.dumps(complete, ensure_ascii=False, indent=1) + "\n")
-    write_text(folder / REPORT, render(complete))
+    write_whole(folder / MANIFEST, json.dumps(complete, ensure_ascii=False, indent=1) + "\n")
+    write_whole(folder / REPORT, render(complete))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

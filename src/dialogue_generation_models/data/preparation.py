@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.preparation import ExecutorConfig, PreparationConfig
 from ..errors import DataError, UsageError
+from ..files import only_process, recover, write_whole
 from ..tokenizer.tokenizer import Tokenizer
-from .folders import only_process, recover, write_text
 from .manifest import KEY, MANIFEST, STATE, read_manifest
 from .shards import hash_file
 from .sources import Source, find_sources
@@ -81,9 +81,9 @@ def prepare(order: Order, config: PreparationConfig, watch: Watch) -> dict[str, 
             state = _fingerprint(sources, config, tokenizer, order)
             if not (work / STATE).is_file() or read_json(work / STATE) != state:
                 _clear(work)
-                write_text(work / KEY, secrets.token_hex(32))
+                write_whole(work / KEY, secrets.token_hex(32))
                 (work / "tokenizer.model").write_bytes(tokenizer.to_bytes())
-                write_text(work / STATE, json.dumps(state))
+                write_whole(work / STATE, json.dumps(state))
             job = Job(
                 work=work,
                 config=config,

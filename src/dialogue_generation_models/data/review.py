@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError
+from ..files import replacing
 
 COLUMNS = ("number", "personal", "message")
 _YES, _NO = ("y", "yes", "1"), ("n", "no", "0")
@@ -34,9 +34,10 @@ class ResidualRisk:
 
 def write_review(path: Path, messages: Sequence[str]) -> None:
     """Write messages for a person to label, for this user's eyes alone."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.touch(mode=0o600)
-    with partial.open("w", encoding="utf-8-sig", newline="") as file:
+    with (
+        replacing(path, is_private=True) as partial,
+        partial.open("w", encoding="utf-8-sig", newline="") as file,
+    ):
         table = csv.writer(file)
         table.writerow(COLUMNS)
         # A spreadsheet takes what begins with these signs for a formula.
@@ -44,7 +45,6 @@ def write_review(path: Path, messages: Sequence[str]) -> None:
             (number, "", f"'{text}" if text[:1] in "=+-@" else text)
             for number, text in enumerate(messages, start=1)
         )
-    partial.replace(path)
 
 
 def read_review(path: Path) -> ResidualRisk:

@@ -15,7 +15,6 @@ Special ids and the layout of rows belong to a model and are added on reading, s
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
+from ..files import replacing
 
 Array: TypeAlias = npt.NDArray[Any]
 _SMALL_VOCABULARY = 1 << 16
@@ -105,12 +105,8 @@ def write_shard(shard: Shard, folder: Path, name: str) -> None:
 
 def write_array(path: Path, array: Array) -> None:
     """Write a `.npy` file beside its place and put it there."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         np.save(file, array, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def open_shard(folder: Path, name: str) -> Shard:

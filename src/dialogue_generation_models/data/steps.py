@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
@@ -22,10 +21,10 @@ from pydantic import TypeAdapter
 from ..config.preparation import PreparationConfig
 from ..dialogue import Dialogue, Turn
 from ..errors import DataError
+from ..files import replacing, write_whole
 from .chats import Chat
 from .dedup import hash_key
 from .filters import FilterReport, count_turns, filter_dialogues, is_bot
-from .folders import write_text
 from .importers.account import Account
 from .privacy.roster import Roster, collect_rosters
 from .privacy.scrub import ScrubReport, scrub_dialogues
@@ -128,7 +127,7 @@ def clean_part(job: Job, rank: int) -> None:
         counts = dict.fromkeys(frequent.tolist(), config.filters.max_repeats + 1)
     reports: dict[str, Any] = {}
     path = job.file("clean", f"{rank:05d}.jsonl")
-    with replacing(path) as file:
+    with _writing(path) as file:
         for source in job.sources:
             dialogues: Iterator[Dialogue] = (
                 d for _, d in read_records_of(_part_file(job, rank, source.number))
@@ -168,7 +167,7 @@ def read_records_of(path: Path) -> Iterator[tuple[int, Dialogue]]:
 
 def write_json(path: Path, value: object) -> None:
     """Write a JSON file of the work folder."""
-    write_text(path, json.dumps(value, ensure_ascii=False) + "\n")
+    write_whole(path, json.dumps(value, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -177,15 +176,13 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
-    """Open a text file beside its place; it is put there when the block ends well."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-            yield file
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _writing(path: Path) -> Iterator[TextIO]:
+    """Open a text file that appears when the block ends well."""
+    with (
+        replacing(path) as partial,
+        partial.open("w", encoding="utf-8", errors="replace", newline="\n") as file,
+    ):
+        yield file
 
 
 def _dialogues(job: Job, source: Source, report: dict[str, Any]) -> Iterator[Dialogue]:
@@ -244,7 +241,7 @@ def _counts(report: FilterReport | ScrubReport) -> dict[str, Any]:
 def _open_parts(job: Job, rank: int) -> Iterator[list[TextIO]]:
     with ExitStack() as stack:
         paths = [_part_file(job, part, rank) for part in range(job.parts)]
-        yield [stack.enter_context(replacing(path)) for path in paths]
+        yield [stack.enter_context(_writing(path)) for path in paths]
 
 
 def _part_file(job: Job, part: int, source: int) -> Path:
@@ -269,7 +266,7 @@ def _between(keys: Any, counts: Any, low: int, high: int | None) -> tuple[Any, A
 
 def _write_rosters(job: Job, number: int, rosters: dict[str, Roster]) -> None:
     content = TypeAdapter(dict[str, Roster]).dump_json(rosters).decode()
-    write_text(job.file("read", f"{number:05d}.rosters.json"), content)
+    write_whole(job.file("read", f"{number:05d}.rosters.json"), content)
 
 
 def _read_rosters(job: Job, number: int) -> dict[str, Roster]:

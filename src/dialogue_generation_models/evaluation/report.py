@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..config.decoding import DecodingConfig
 from ..config.evaluation import EvaluationConfig
 from ..errors import DataError
+from ..files import write_whole
 from .diversity import Diversity
 from .perplexity import Perplexity
 from .ranking import Ranking
@@ -58,15 +58,9 @@ class Evaluation:
         Raises:
             DataError: the file cannot be written.
         """
-        partial = path.with_name(path.name + ".partial")
         try:
-            with partial.open("w", encoding="utf-8") as file:
-                file.write(self.to_json())
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
+            write_whole(path, self.to_json())
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise DataError(f"Cannot write {path}: {error.strerror}.") from None
 
     @classmethod

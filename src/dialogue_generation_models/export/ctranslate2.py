@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint.folder import ModelFolder, write_file
+from ..checkpoint.folder import ModelFolder
 from ..config.model import ModelConfig
 from ..errors import CheckpointError, MissingExtraError
 from ..models import meena
@@ -43,7 +43,7 @@ def write_ctranslate2(folder: ModelFolder, place: Path) -> str:
     spec.save(str(place))
     if tokenizer is None:
         return "There is no tokenizer: tokens are ids in brackets, `[5]`, as `vocabulary.json` has them."
-    write_file(place / "tokenizer.model", tokenizer.to_bytes())
+    (place / "tokenizer.model").write_bytes(tokenizer.to_bytes())
     return _usage(model, folder.decoding.max_tokens)
 
 

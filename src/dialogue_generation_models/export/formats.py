@@ -12,7 +12,6 @@ from ..checkpoint.folder import (
     find_folder,
     load_folder,
     replacing_folder,
-    write_file,
 )
 from . import Format
 
@@ -43,7 +42,7 @@ def export(name_or_path: str, to: Format, output: Path) -> Export:
     folder = load_folder(find_folder(name_or_path), device="cpu", precision="float32")
     with replacing_folder(output, set()) as place:
         usage = _write(folder, to, place)
-        write_file(place / CARD, _card(folder, to, usage).encode())
+        (place / CARD).write_bytes(_card(folder, to, usage).encode())
         files = sorted(file.name for file in place.iterdir())
     return Export(output, files)
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ..checkpoint.folder import ModelFolder, to_json, write_file
+from ..checkpoint.folder import ModelFolder, to_json
 from ..checkpoint.huggingface import to_huggingface
 from ..checkpoint.original import to_meena_layout
 from ..checkpoint.tensors import write_tensors
@@ -60,7 +60,7 @@ def write_transformers(folder: ModelFolder, place: Path) -> str:
     if tokenizer is not None:
         files |= tokenizer_files(model.config, tokenizer)
     for name, content in files.items():
-        write_file(place / name, content)
+        (place / name).write_bytes(content)
     return _usage(model, has_tokenizer=tokenizer is not None)
 
 

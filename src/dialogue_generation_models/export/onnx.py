@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ..checkpoint.folder import ModelFolder, to_json, write_file
+from ..checkpoint.folder import ModelFolder, to_json
 from ..errors import MissingExtraError
 from ..models.gpt import GPT
 from .graphs import Graph, Value, build_graphs
@@ -47,10 +47,10 @@ def write_onnx(folder: ModelFolder, place: Path) -> str:
         "never_in_reply_ids": model.config.never_in_reply_ids,
         "graphs": {graph.name: _describe(graph) for graph in graphs},
     }
-    write_file(place / "config.json", to_json(contract))
+    (place / "config.json").write_bytes(to_json(contract))
     if tokenizer is None:
         return "There is no tokenizer: the graphs take and give ids only; `config.json` has their names."
-    write_file(place / "tokenizer.model", tokenizer.to_bytes())
+    (place / "tokenizer.model").write_bytes(tokenizer.to_bytes())
     return _usage(folder.decoding.max_tokens, is_gpt=isinstance(model, GPT))
 
 

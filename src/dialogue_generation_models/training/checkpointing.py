@@ -10,25 +10,22 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..checkpoint.folder import sync_folder
+from ..checkpoint.tensors import save_tensors
 from ..errors import TrainingError
+from ..files import PARTIAL, replacing
 from .processes import OneProcess, Processes
 
 BEST = "best.safetensors"
 _PATTERN = "checkpoint-*.safetensors"
-_PARTIAL = ".partial"
 
 
 @dataclass
@@ -123,7 +120,7 @@ class Checkpoints:
     def _tidy(self) -> None:
         """Remove older checkpoints, and what writers that were killed left behind."""
         old = sorted(self._folder.glob(_PATTERN))[: -self._keep]
-        left_behind = self._folder.glob(f"*.safetensors{_PARTIAL}")
+        left_behind = self._folder.glob(f"*.safetensors.*{PARTIAL}")
         try:
             for path in [*old, *left_behind]:
                 path.unlink(missing_ok=True)
@@ -201,16 +198,10 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     Raises:
         TrainingError: the disk refuses; the file before is intact.
     """
-    partial = path.with_name(path.name + _PARTIAL)
     try:
-        save_file(tensors, partial, metadata)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-        sync_folder(path.parent)
+        with replacing(path) as partial:
+            save_tensors(partial, tensors, metadata)
     except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or error
         raise TrainingError(
             f"Cannot write {path}: {reason}; the checkpoint before is intact, "

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 
-from ..data.folders import only_process
 from ..errors import TrainingError
+from ..files import only_process
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ..config.training import Recipe, StageConfig
-from ..data.folders import write_text
 from ..data.pictures import (
     ACCENT,
     ALERT,
@@ -21,6 +20,7 @@ from ..data.pictures import (
     report_style,
 )
 from ..errors import TrainingError
+from ..files import write_whole
 from .view import read_log
 
 _SMOOTHED_OVER = 30  # records that the bold line is averaged over, at most
@@ -62,7 +62,7 @@ def write_report(path: Path, recipe: Recipe, log: Path) -> None:
         stages=[_row(stage) for stage in recipe.stages],
     )
     try:
-        write_text(path, page)
+        write_whole(path, page)
     except OSError as error:
         raise TrainingError(f"Cannot write {path}: {error.strerror}.") from None
 

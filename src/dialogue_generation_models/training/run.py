@@ -22,10 +22,10 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from ..checkpoint.folder import write_file
 from ..config.io import read_config_file
 from ..config.training import Recipe
 from ..errors import ConfigError, MissingExtraError, OptionError, TrainingError
+from ..files import write_whole
 from ..tokenizer.tokenizer import Tokenizer
 from .checkpointing import Checkpoints, Progress
 from .corpus import Corpus
@@ -160,7 +160,7 @@ def _make_tokenizer(corpus: Corpus, folder: Path, console: Console) -> None:
     path = folder / TOKENIZER
     if not path.exists():
         console.print("Training the tokenizer ...")
-        _write_whole(path, corpus.train_tokenizer().to_bytes())
+        _write(path, corpus.train_tokenizer().to_bytes())
 
 
 def _claim(folder: Path, recipe: Recipe) -> None:
@@ -168,7 +168,7 @@ def _claim(folder: Path, recipe: Recipe) -> None:
     path = folder / RECIPE
     current = json.loads(recipe.model_dump_json())
     if not path.exists():
-        write_json(path, current)
+        _write_json(path, current)
         return
     before = read_config_file(path)
     # Fields that are newer than the file have their defaults.
@@ -201,7 +201,7 @@ def _check_data(folder: Path, corpus: Corpus) -> None:
     path = folder / DATA
     facts = [asdict(facts) for facts in corpus.facts()]
     if not path.exists():
-        write_json(path, facts)
+        _write_json(path, facts)
         return
     before = {fact["path"]: fact["sha256"] for fact in json.loads(path.read_text(encoding="utf-8"))}
     changed = [fact["path"] for fact in facts if before.get(fact["path"]) != fact["sha256"]]
@@ -212,19 +212,12 @@ def _check_data(folder: Path, corpus: Corpus) -> None:
         )
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write a JSON file in one piece.
-
-    Raises:
-        TrainingError: the disk refuses.
-    """
-    _write_whole(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode())
+def _write_json(path: Path, value: object) -> None:
+    _write(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
+def _write(path: Path, content: str | bytes) -> None:
     try:
-        write_file(partial, content)
-        partial.replace(path)
+        write_whole(path, content)
     except OSError as error:
         raise TrainingError(f"Cannot write {path}: {error.strerror}.") from None

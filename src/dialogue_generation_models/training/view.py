@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..config.training import Recipe
-from ..data.folders import write_text
 from ..errors import TrainingError
+from ..files import write_whole
 from .checkpointing import Progress as RunProgress
 from .loop import Stage, StepReport
 
@@ -214,7 +214,7 @@ def cut_log(path: Path, last_step: int) -> None:
         return
     kept = (record for record in read_log(path) if record.get("step", 0) <= last_step)
     try:
-        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+        write_whole(path, "".join(json.dumps(record) + "\n" for record in kept))
     except OSError as error:
         raise TrainingError(f"Cannot write {path}: {error.strerror}; it is as it was.") from None
 
