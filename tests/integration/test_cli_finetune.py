@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import random
 import re
 import stat
@@ -19,8 +20,10 @@ from dialogue_generation_models.cli.main import main
 from dialogue_generation_models.config.decoding import DecodingConfig
 from dialogue_generation_models.config.model import GPTConfig
 from dialogue_generation_models.data.stored import PreparedDataset, decode_dialogues, read_uses
+from dialogue_generation_models.errors import TrainingError
 from dialogue_generation_models.models.gpt import GPT
 from dialogue_generation_models.tokenizer.tokenizer import Tokenizer
+from dialogue_generation_models.training.interruption import only_trainer
 
 ME, OTHER = "나래", "가람"
 PHONE = "010-2345-6789"
@@ -152,6 +155,31 @@ def test_a_stopped_call_goes_on_and_ends_like_a_straight_one(
     assert main(call(place, "again", "--me", ME)) == 0
     expected, found = (load_folder(place / name).model.state_dict() for name in ("bot", "again"))
     assert all(torch.equal(weight, found[name]) for name, weight in expected.items())
+
+
+def test_nobody_else_trains_in_the_run_until_the_model_is_in_its_place(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while the data are prepared and measured, and while the model is saved."""
+    seen = []
+
+    def watch(module: str, name: str) -> None:
+        path = f"dialogue_generation_models.{module}.{name}"
+        real = pkgutil.resolve_name(path)
+
+        def watched(*given: object, **named: object) -> object:
+            with pytest.raises(TrainingError, match="Another process"):
+                only_trainer(place / "held.run").__enter__()
+            seen.append(name)
+            return real(*given, **named)
+
+        monkeypatch.setattr(path, watched)
+
+    watch("training.finetuning", "prepare")
+    watch("training.finetuned", "evaluate")
+    watch("training.finetuned", "save_folder")
+    assert main(call(place, "held", "--me", ME, "--set", "max_steps=1")) == 0
+    assert seen == ["prepare", "evaluate", "evaluate", "save_folder"]
 
 
 def test_texts_left_by_a_call_that_was_killed_while_tidying_up_go_away(

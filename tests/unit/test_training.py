@@ -159,6 +159,11 @@ def test_two_trainers_never_share_a_folder_and_a_killed_one_leaves_no_lock(tmp_p
         pass
 
 
+def test_no_model_is_written_while_another_process_trains_in_its_run(tmp_path: Path) -> None:
+    with only_trainer(tmp_path), pytest.raises(TrainingError, match="Another process trains"):
+        export(make_recipe(), tmp_path, command="", track=lambda *_: lambda _: None)
+
+
 def test_only_labelled_tokens_count() -> None:
     recipe = make_recipe()
     model = build_model(recipe.model).eval()

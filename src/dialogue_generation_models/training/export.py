@@ -19,6 +19,7 @@ from ..evaluation.material import recipe_material
 from ..evaluation.measure import Subject, Track, evaluate
 from ..tokenizer.tokenizer import Tokenizer
 from .checkpointing import BEST
+from .interruption import only_trainer
 from .report import describe_machine
 from .run import DATA, LOG, TOKENIZER
 from .starting import trained_model
@@ -39,8 +40,13 @@ def export(recipe: Recipe, run: Path, *, command: str, track: Track) -> Path:
         track: shows the progress of the measures.
 
     Raises:
-        TrainingError: the run has no best weights yet.
+        TrainingError: the run has no best weights yet, or another process trains in its folder.
     """
+    with only_trainer(run):
+        return _export(recipe, run, command, track)
+
+
+def _export(recipe: Recipe, run: Path, command: str, track: Track) -> Path:
     best = run / BEST
     if not best.exists():
         raise TrainingError(

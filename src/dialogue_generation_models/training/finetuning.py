@@ -122,18 +122,37 @@ def finetune(
     """
     _check(order)
     base = _load_base(order.model)
+    material: PreparedDataset | PreparationConfig
     if order.dataset:
-        dataset = PreparedDataset(order.dataset)
-        check_tokenizer(dataset, base)
-        _clear_finished(order)
+        material = PreparedDataset(order.dataset)
+        check_tokenizer(material, base)
     else:
-        preparation = _preparation(order)
-        _clear_finished(order)
-        dataset = _dataset(order, preparation, base, surroundings)
+        material = _preparation(order)
+    order.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with only_trainer(order.run):
+            return _finetune(order, config, base, material, surroundings)
+    finally:
+        if [path.name for path in order.run.iterdir()] == [".lock"]:
+            shutil.rmtree(order.run, ignore_errors=True)
+
+
+def _finetune(
+    order: FinetuningOrder,
+    config: FinetuningConfig,
+    base: Base,
+    material: PreparedDataset | PreparationConfig,
+    surroundings: Surroundings,
+) -> Finetuned:
+    """Fine-tune in a run's folder that is held; `material` is the data set, or how it is to be prepared."""
+    _clear_finished(order)
+    if isinstance(material, PreparedDataset):
+        dataset = material
+    else:
+        dataset = _dataset(order, material, base, surroundings)
     recipe = plan(
         base, dataset, config, name=order.output.resolve().name, device=surroundings.device
     )
-    order.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     with surroundings.measuring() as track:
         before = measure_base(base, dataset, order.run, track)
     say = surroundings.console.print
@@ -143,7 +162,7 @@ def finetune(
         f"{base.name} has a perplexity of {before.perplexity.per_token:.2f} on those"
     )
     alone = OneProcess(surroundings.device)
-    run(recipe, order.run, processes=alone, console=surroundings.console)
+    run(recipe, order.run, processes=alone, console=surroundings.console, is_held=True)
     if order.keeps_adapter:
         keep_adapter(base, recipe, order.run)
     say("Measuring the best weights ...")
@@ -199,12 +218,11 @@ def _clear_finished(order: FinetuningOrder) -> None:
     """Empty the folder of a run that came to its end; one that was cut off goes on instead."""
     if not (order.overwrite and (order.run / EVALUATION).is_file()):
         return
-    with only_trainer(order.run):
-        for path in order.run.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != ".lock":
-                path.unlink()
+    for path in order.run.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != ".lock":
+            path.unlink()
 
 
 def _load_base(name: str) -> Base:
@@ -243,14 +261,12 @@ def _prepare(
     request: Order, config: PreparationConfig, order: FinetuningOrder, surroundings: Surroundings
 ) -> None:
     """Make the data set; of one that cannot be used, nothing stays."""
-    is_new = not order.run.exists()
-    order.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         surroundings.console.print("Preparing the data ...")
         prepare(request, config, surroundings.watch)
         _whole_dataset(request.output)
     except DataError:
-        shutil.rmtree(order.run if is_new else request.output, ignore_errors=True)
+        shutil.rmtree(request.output, ignore_errors=True)
         raise
 
 

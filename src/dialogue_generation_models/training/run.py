@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,14 @@ _FREE = {
 }
 
 
-def run(recipe: Recipe, folder: Path, *, processes: Processes, console: Console) -> Progress:
+def run(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    processes: Processes,
+    console: Console,
+    is_held: bool = False,
+) -> Progress:
     """Train what the recipe describes, going on where an earlier run in the folder stopped.
 
     Ctrl+C, or the signal that ends jobs, ends it after the step it is in, with a checkpoint.
@@ -69,6 +76,7 @@ def run(recipe: Recipe, folder: Path, *, processes: Processes, console: Console)
         folder: of the run; all processes see it.
         processes: that train together; the main one writes and speaks.
         console: where progress is shown.
+        is_held: whether the caller is the folder's only trainer already.
 
     Raises:
         OptionError: the optimizer cannot step a sharded model.
@@ -88,7 +96,7 @@ def run(recipe: Recipe, folder: Path, *, processes: Processes, console: Console)
         processes.wait()
         return _train(recipe, corpus, folder, processes, SilentView())
     folder.mkdir(parents=True, exist_ok=True)
-    with only_trainer(folder):
+    with nullcontext() if is_held else only_trainer(folder):
         _claim(folder, recipe)
         _make_tokenizer(corpus, folder, console)
         _check_data(folder, corpus)
