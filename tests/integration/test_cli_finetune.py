@@ -110,6 +110,7 @@ def test_only_what_is_scrubbed_stays_and_it_stays_private(bot: Path) -> None:
         "data.json",
         "evaluation.json",
         "log.jsonl",
+        "options.json",
         "recipe.json",
         "report.html",
         "tokenizer.model",
@@ -140,21 +141,77 @@ def test_replies_of_me_alone_are_learnt(bot: Path) -> None:
     assert [use["run"] for use in read_uses(dataset.folder)] == [str(bot.with_name("bot.run"))]
 
 
-def test_a_stopped_call_goes_on_and_ends_like_a_straight_one(
-    place: Path, bot: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def stop_after_a_step(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    """Give a command and press Ctrl+C in the first step of its training."""
+
     @contextmanager
     def stop_at_once() -> Iterator[object]:
         yield lambda: True
 
     with monkeypatch.context() as patch:
         patch.setattr("dialogue_generation_models.training.run.stop_after_step", stop_at_once)
-        assert main(call(place, "again", "--me", ME)) == 130
+        assert main(command) == 130
+
+
+def first_key(run: Path) -> str:
+    """What each preparation draws anew."""
+    return (run / "data" / "speakers.key").read_text()
+
+
+def test_a_stopped_call_goes_on_and_ends_like_a_straight_one(
+    place: Path, bot: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop_after_a_step(monkeypatch, call(place, "again", "--me", ME))
     assert "The same command goes on" in capsys.readouterr().err
     assert not (place / "again").exists()
     assert main(call(place, "again", "--me", ME)) == 0
     expected, found = (load_folder(place / name).model.state_dict() for name in ("bot", "again"))
     assert all(torch.equal(weight, found[name]) for name, weight in expected.items())
+
+
+def test_a_stopped_call_is_refused_other_options_and_overwrite_begins_anew(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped = call(place, "other", "--me", ME)
+    stop_after_a_step(monkeypatch, stopped)
+    key = first_key(place / "other.run")
+    options = ["--set", "max_steps=1", "--set", "patience=2"]
+    assert main([*stopped, *options]) == 2
+    refusal = capsys.readouterr().err.splitlines()[-1]
+    assert "changed: --set max_steps)" in refusal
+    assert "give the same to go on" in refusal
+    assert "--overwrite to begin anew" in refusal
+    assert main([*call(place, "other", "--me", OTHER)]) == 2
+    assert "add --overwrite to begin anew" in capsys.readouterr().err
+    assert first_key(place / "other.run") == key
+    assert main([*stopped, *options, "--overwrite"]) == 0
+    assert first_key(place / "other.run") != key
+    card = (place / "other" / "README.md").read_text(encoding="utf-8")
+    assert "| steps | 1 |" in card
+
+
+def test_a_stopped_overwriting_goes_on_by_the_same_command_and_keeps_the_older_model(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = ["--me", ME, "--set", "max_steps=2"]
+    assert main(call(place, "twice", *short)) == 0
+    older = (place / "twice" / "model.safetensors").read_bytes()
+    again = call(place, "twice", *short, "--set", "seed=1", "--overwrite")
+    stop_after_a_step(monkeypatch, again)
+    assert (place / "twice" / "model.safetensors").read_bytes() == older
+    key = first_key(place / "twice.run")
+    assert main(again) == 0
+    assert first_key(place / "twice.run") == key
+    assert (place / "twice" / "model.safetensors").read_bytes() != older
+    assert main(again) == 0
+    assert first_key(place / "twice.run") != key
+
+
+def test_overwrite_takes_other_inputs_in_the_place_of_unfinished_ones(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after_a_step(monkeypatch, call(place, "inputs", "--me", ME))
+    assert main(call(place, "inputs", "--me", OTHER, "--set", "max_steps=1", "--overwrite")) == 0
 
 
 def test_nobody_else_trains_in_the_run_until_the_model_is_in_its_place(

@@ -101,9 +101,9 @@ def save_finetuned(
     shipped = model.to(torch.bfloat16).to(torch.float32)  # what will be read from the folder
     subject = Subject(recipe.name, shipped, base.tokenizer, recipe.decoding)
     after = evaluate(subject, _material(dataset), _OPTIONS, track)
-    after.write(run / EVALUATION)
     card = model_card(replace(facts, evaluation=after))
     save_folder(folder, shipped, base.tokenizer, recipe.decoding, card=card, dtype=torch.bfloat16)
+    after.write(run / EVALUATION)  # last, because it says that the run is finished
     return after
 
 

@@ -3,6 +3,7 @@
     MODEL/                  the fine-tuned model, written last and whole
     MODEL.run/              what it was made of, for its owner's eyes alone
     MODEL.run/data/         the prepared data set, scrubbed; `dgm data forget` works on it
+    MODEL.run/options.json  what it was asked for, to know the same call by
     MODEL.run/recipe.json   what was run, with log.jsonl and the figures
 
 A call that was cut off goes on where it was. While exports are being prepared, `MODEL.run/.data.work` holds
@@ -13,8 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,10 +40,11 @@ from ..data.stored import PreparedDataset, is_prepared
 from ..errors import DataError, TokenizerError, UsageError
 from ..evaluation.measure import Track
 from ..evaluation.report import Evaluation
-from .finetuned import EVALUATION, keep_adapter, measure_base, read_epsilon, save_finetuned
+from .finetuned import keep_adapter, measure_base, read_epsilon, save_finetuned
 from .interruption import only_trainer
 from .planning import Base, check_size, plan
 from .processes import OneProcess
+from .resuming import claim, clear_older, describe_options, empty
 from .run import RECIPE, run
 
 if TYPE_CHECKING:
@@ -128,13 +130,20 @@ def finetune(
         check_tokenizer(material, base)
     else:
         material = _preparation(order)
-    order.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        with only_trainer(order.run):
-            return _finetune(order, config, base, material, surroundings)
-    finally:
-        if [path.name for path in order.run.iterdir()] == [".lock"]:
-            shutil.rmtree(order.run, ignore_errors=True)
+    with _holding(order.run):
+        return _finetune(order, config, base, material, surroundings)
+
+
+@contextmanager
+def _holding(run: Path) -> Iterator[None]:
+    """Make a run's folder and hold it; it goes again if nothing was put there."""
+    run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with ExitStack() as afterwards, only_trainer(run):
+        try:
+            yield
+        finally:
+            if [path.name for path in run.iterdir()] == [".lock"]:
+                afterwards.callback(shutil.rmtree, run, ignore_errors=True)
 
 
 def _finetune(
@@ -145,7 +154,13 @@ def _finetune(
     surroundings: Surroundings,
 ) -> Finetuned:
     """Fine-tune in a run's folder that is held; `material` is the data set, or how it is to be prepared."""
-    _clear_finished(order)
+    options = describe_options(
+        config,
+        model=base.name,
+        data=material.sha256 if isinstance(material, PreparedDataset) else "",
+        overwrite=order.overwrite,
+    )
+    clear_older(order.run, options)
     if isinstance(material, PreparedDataset):
         dataset = material
     else:
@@ -153,6 +168,7 @@ def _finetune(
     recipe = plan(
         base, dataset, config, name=order.output.resolve().name, device=surroundings.device
     )
+    claim(order.run, recipe, options)
     with surroundings.measuring() as track:
         before = measure_base(base, dataset, order.run, track)
     say = surroundings.console.print
@@ -214,17 +230,6 @@ def _check(order: FinetuningOrder) -> None:
             raise UsageError(f"{order.run} is no run of dgm finetune; name another folder with -o.")
 
 
-def _clear_finished(order: FinetuningOrder) -> None:
-    """Empty the folder of a run that came to its end; one that was cut off goes on instead."""
-    if not (order.overwrite and (order.run / EVALUATION).is_file()):
-        return
-    for path in order.run.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != ".lock":
-            path.unlink()
-
-
 def _load_base(name: str) -> Base:
     folder = find_folder(name).resolve()
     loaded = load_folder(folder, precision="float32")
@@ -246,20 +251,20 @@ def _dataset(
         tool=order.tool,
         has_consent=order.has_consent,
     )
+    if is_prepared(request.output) and not is_made_of(request, config):
+        if not order.overwrite:
+            raise UsageError(
+                f"{order.run} holds a fine-tuning of other inputs or settings; give the same to go on, "
+                "name another folder with -o, or add --overwrite to begin anew."
+            )
+        empty(order.run)
     if not is_prepared(request.output):
-        _prepare(request, config, order, surroundings)
-    elif not is_made_of(request, config):
-        raise UsageError(
-            f"{order.run} holds a fine-tuning of other inputs or settings; name another folder with "
-            "-o, or remove it."
-        )
+        _prepare(request, config, surroundings)
     leave_no_texts(request)  # an earlier call may have been stopped while it was tidying up
     return _whole_dataset(request.output)
 
 
-def _prepare(
-    request: Order, config: PreparationConfig, order: FinetuningOrder, surroundings: Surroundings
-) -> None:
+def _prepare(request: Order, config: PreparationConfig, surroundings: Surroundings) -> None:
     """Make the data set; of one that cannot be used, nothing stays."""
     try:
         surroundings.console.print("Preparing the data ...")

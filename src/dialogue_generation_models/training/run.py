@@ -173,23 +173,28 @@ def _make_tokenizer(corpus: Corpus, folder: Path, console: Console) -> None:
 
 def _claim(folder: Path, recipe: Recipe) -> None:
     """Write the recipe down, or make sure that the one written is the same."""
-    path = folder / RECIPE
-    current = json.loads(recipe.model_dump_json())
-    if not path.exists():
-        _write_json(path, current)
-        return
-    before = read_config_file(path)
-    # Fields that are newer than the file have their defaults.
-    with suppress(ConfigError):
-        before = json.loads(Recipe(**before).model_dump_json())
-    changed = sorted(
-        place for place in _differences(before, current) if place.partition(".")[0] not in _FREE
-    )
-    if changed:
+    if not (folder / RECIPE).exists():
+        _write_json(folder / RECIPE, json.loads(recipe.model_dump_json()))
+    elif changed := changed_fields(folder, recipe):
         raise TrainingError(
             f"{folder} holds a run with another recipe (changed: {', '.join(changed)}); "
             "give a new folder with -o, or put the recipe back."
         )
+
+
+def changed_fields(folder: Path, recipe: Recipe) -> list[str]:
+    """Return the places, like `stages.0.steps`, where a recipe differs from the one that a folder's run has.
+
+    Raises:
+        ConfigError: the record of that run is damaged.
+    """
+    current = json.loads(recipe.model_dump_json())
+    before = read_config_file(folder / RECIPE)
+    # Fields that are newer than the file have their defaults.
+    with suppress(ConfigError):
+        before = json.loads(Recipe(**before).model_dump_json())
+    places = _differences(before, current)
+    return sorted(place for place in places if place.partition(".")[0] not in _FREE)
 
 
 def _differences(before: Any, now: Any, place: str = "") -> Iterator[str]:
