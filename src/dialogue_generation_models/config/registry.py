@@ -131,7 +131,7 @@ _GPT2 = {
 _MINIS: dict[str, tuple[Language, bool]] = {
     "gpt-mini-ko": ("ko", True),
     "meena-mini-ja": ("ja", True),
-    "gpt-mini-ja": ("ja", False),
+    "gpt-mini-ja": ("ja", True),
     "meena-mini-ko": ("ko", False),
 }
 
