@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from dialogue_generation_models.training.checkpointing import Checkpoints
+from training_material import GPT, run_recipe, write_talk
 
 WORKER = Path(__file__).with_name("train_worker.py")
 JOBS = {"gpt-adamw": "gpt:adamw", "meena-muon": "meena:muon"}
@@ -31,6 +33,55 @@ def train(folder: Path, *, processes: int, stop: int = -1, **variables: str) -> 
         check=False,
     )
     assert result.returncode == 0, result.stderr[-3000:]
+
+
+def start_together(count: int, *arguments: str) -> list[subprocess.Popen[str]]:
+    """Start the processes of `dgm` as a launcher does, which would add words of its own to theirs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "dialogue_generation_models", *arguments],
+            env=os.environ
+            | shared
+            | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "code", "sentence"),
+    [
+        ("seed=5", 1, "holds a run with another recipe"),  # met by the main process, others wait
+        ("data_root=nowhere", 1, "is not in nowhere"),  # met by all
+        ("optimizer=sgd", 1, "Illegal value"),  # the recipe is wrong
+        ("stages.0.learning_rate=1e30", 1, "no longer finite"),  # met by all in the middle
+    ],
+)
+def test_a_refusal_is_one_sentence_of_all_processes(
+    tmp_path: Path, setting: str, code: int, sentence: str
+) -> None:
+    pytest.importorskip("accelerate")
+    recipe = run_recipe(write_talk(tmp_path / "data"), GPT)
+    (tmp_path / "tiny.json").write_text(recipe.model_dump_json(exclude_none=True), encoding="utf-8")
+    command = ["train", str(tmp_path / "tiny.json"), "-o", str(tmp_path / "run"), "--device", "cpu"]
+    (tmp_path / "run").mkdir()
+    if setting == "seed=5":
+        (tmp_path / "run" / "recipe.json").write_text(recipe.model_dump_json(), encoding="utf-8")
+    processes = start_together(2, *command, "--set", setting)
+    ends = [(process.communicate(timeout=200)[1], process.returncode) for process in processes]
+    assert [end for _, end in ends] == [code, code]
+    lines = [line for error, _ in ends for line in error.splitlines()]
+    assert not any("Traceback" in line for line in lines)
+    said = [line for line in lines if line.startswith("dgm: ")]  # torch may tell of connections
+    assert len(said) == 1, said
+    assert sentence in said[0]
 
 
 def seen(folder: Path, name: str, process: int = 0) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,30 +52,39 @@ def train(
     from ..training.processes import start_processes
     from ..training.run import run
 
-    config = Recipe(**apply_overrides(read_config_file(recipe), overrides or []))
-    folder = output or Path("runs") / config.name
+    def read() -> Recipe:
+        return Recipe(**apply_overrides(read_config_file(recipe), overrides or []))
+
     if threads:
         torch.set_num_threads(threads)
     console = Console()
     if dry_run:
-        show_estimate(estimate(config, pick_device(device)))
+        show_estimate(estimate(read(), pick_device(device)))
         return
-    try:
-        with start_processes(pick_device(device)) as processes:
+    with start_processes(pick_device(device)) as processes:
+        config = read()
+        folder = output or Path("runs") / config.name
+        with _explaining_stop(folder, is_main=processes.is_main):
             run(config, folder, processes=processes, console=console)
-            is_main = processes.is_main
-        if not is_main:
-            return
-        console.print("Measuring the best model ...")
-        with show_progress() as track:
-            path = export(config, folder, command=f"dgm train {recipe.as_posix()}", track=track)
-    except KeyboardInterrupt:
-        print(
-            f"Stopped. The same command goes on where it stopped, in {folder}.",
-            file=sys.stderr,
-        )
-        raise
+    if not processes.is_main:
+        return
+    console.print("Measuring the best model ...")
+    with _explaining_stop(folder), show_progress() as track:
+        path = export(config, folder, command=f"dgm train {recipe.as_posix()}", track=track)
     console.print(f"Done: {path}\nTalk to it: dgm chat --model {path}", highlight=False)
+
+
+@contextmanager
+def _explaining_stop(folder: Path, *, is_main: bool = True) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if is_main:
+            print(
+                f"Stopped. The same command goes on where it stopped, in {folder}.",
+                file=sys.stderr,
+            )
+        raise
 
 
 def show_estimate(found: Estimate) -> None:

@@ -10,7 +10,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+import time
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+_FAILED, _CODE = "dgm/failed", "dgm/exit-code"
+_SECONDS_FOR_OTHERS = 5.0  # to notice a failure
+
+
 class AcceleratedProcesses:
     """The processes of a launch.
 
@@ -40,6 +45,7 @@ class AcceleratedProcesses:
         self.count = self._accelerator.num_processes
         self.device: torch.device = self._accelerator.device
         self.is_main = self.index == 0
+        self._store = _meeting_place()
         self.is_sharded = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
 
     def prepare(self, model: nn.Module) -> nn.Module:
@@ -80,6 +86,39 @@ class AcceleratedProcesses:
         """Leave the others."""
         self._accelerator.end_training()
 
+    def tell_failure(self, code: int) -> bool:
+        """Leave the others, who will end with the same exit code; say whether this process failed first."""
+        if self._store is None:
+            self.end()
+            return True
+        is_first = False
+        with suppress(RuntimeError):  # whoever keeps the notes has failed before, and is gone
+            is_first = self._store.add(_FAILED, 1) == 1
+            if is_first:
+                self._store.set(_CODE, str(code))
+        self.end()  # what the others wait for breaks off, and they look up why
+        deadline = time.monotonic() + _SECONDS_FOR_OTHERS
+        with suppress(RuntimeError):
+            # This process may be the one that keeps the notes.
+            while (
+                is_first
+                and self._store.add(_FAILED, 0) < self.count
+                and time.monotonic() < deadline
+            ):
+                time.sleep(0.05)
+        return is_first
+
+    def failure_elsewhere(self) -> int | None:
+        """Return the exit code of another process that failed, if one did."""
+        try:
+            if self._store is None or not self._store.check([_CODE]):
+                return None
+            code = int(self._store.get(_CODE))
+            self._store.add(_FAILED, 1)
+        except RuntimeError:  # its keeper is gone
+            return None
+        return code
+
 
 class TensorBoard:
     """A run's numbers as TensorBoard shows them, through accelerate's tracker.
@@ -111,6 +150,13 @@ class TensorBoard:
     def finish(self) -> None:
         """Write out what is left."""
         self._tracker.finish()
+
+
+def _meeting_place() -> Any:
+    """Return where the launched processes leave each other notes, which needs no connection between them."""
+    if not torch.distributed.is_initialized():
+        return None
+    return torch.distributed.distributed_c10d._get_default_store()
 
 
 def _accelerator(on_cpu: bool) -> Accelerator:

@@ -14,6 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from ..errors import DialogueModelError
+
 
 class Processes(Protocol):
     """One of the processes that train a model, and its ways to the others."""
@@ -99,8 +101,12 @@ def start_processes(device: torch.device) -> Iterator[Processes]:
     Args:
         device: where to compute when alone; among several, each CUDA process has a GPU of its own.
 
+    What a user can mend is raised by the process that met it first; the others leave with its exit code,
+    so that one sentence is said once.
+
     Raises:
         MissingExtraError: there are several processes, and accelerate is not installed.
+        SystemExit: another process failed.
     """
     if "LOCAL_RANK" not in os.environ:
         yield OneProcess(device)
@@ -110,5 +116,18 @@ def start_processes(device: torch.device) -> Iterator[Processes]:
     processes = AcceleratedProcesses(on_cpu=device.type == "cpu")
     try:
         yield processes
-    finally:
         processes.end()
+    except (DialogueModelError, OSError) as error:
+        code = getattr(error, "exit_code", 1)
+        if not processes.tell_failure(code):
+            raise SystemExit(code) from None
+        raise
+    except RuntimeError:
+        # The connection to a process that failed breaks off.
+        code = processes.failure_elsewhere()
+        if code is None:
+            raise
+        raise SystemExit(code) from None
+    except BaseException:
+        processes.end()
+        raise
