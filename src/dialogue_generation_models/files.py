@@ -21,18 +21,24 @@ PARTIAL = ".partial"
 
 
 @contextmanager
-def replacing(path: Path, *, is_private: bool = False) -> Iterator[Path]:
+def replacing(
+    path: Path, *, is_private: bool = False, is_contested: bool = False
+) -> Iterator[Path]:
     """Give the path of an empty file to write; put it in the place of `path` when the block ends well.
 
     Args:
         path: where the file will be.
         is_private: whether it is for this user's eyes alone.
+        is_contested: whether several processes may write it at once; what one leaves that is killed then stays,
+            where else the next one writes over it.
 
     Raises:
         OSError: the disk refuses; the file before is as it was.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+    process = f".{os.getpid()}" if is_contested else ""
+    partial = path.with_name(f"{path.name}{process}{PARTIAL}")
     try:
+        partial.unlink(missing_ok=True)
         partial.touch(mode=0o600 if is_private else 0o666)
         yield partial
         put_in_place(partial, path)

@@ -62,7 +62,7 @@ def test_figures_are_printed_and_written(model_folder: Path, talk: Path, tmp_pat
     assert "perplexity per token" in done.stdout
     assert "trigram's perplexity per token" in done.stdout
     assert "recall@1 of 20" in done.stdout
-    assert "perplexity: " in done.stderr  # plain lines, as this is no terminal
+    assert "measuring perplexity (" in done.stderr  # plain lines, as this is no terminal
     assert "\x1b" not in done.stdout + done.stderr
     assert [path.name for path in output.iterdir()] == ["evaluation.json"]
     record = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pkgutil
 import random
 import re
@@ -63,9 +64,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenizer) -
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = GPT(config)
-    save_folder(
-        folder / "base", model, tiny_tokenizer, DecodingConfig(max_tokens=6), card="A card."
-    )
+    card = "---\nlicense: mit\n---\nA card.\n"
+    save_folder(folder / "base", model, tiny_tokenizer, DecodingConfig(max_tokens=6), card=card)
     return folder
 
 
@@ -94,6 +94,8 @@ def test_an_export_becomes_a_model_that_chats_and_says_what_was_gained(bot: Path
     assert len(changed) > 20
     card = (bot / "README.md").read_text(encoding="utf-8")
     assert 'base_model: "base"' in card
+    assert "Weights under the licence mit." in card
+    assert re.search(r"\| time \| [\d.]+ minutes \|", card)
     row = next(line for line in card.splitlines() if line.startswith("| perplexity per token"))
     before, after = (float(cell) for cell in row.split("|")[2:4])
     assert after < 0.9 * before
@@ -115,6 +117,8 @@ def test_only_what_is_scrubbed_stays_and_it_stays_private(bot: Path) -> None:
         "report.html",
         "tokenizer.model",
     ]
+    recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
+    assert (recipe["start_from"], recipe["data_root"]) == ("base", run.name)
     dataset = PreparedDataset(run / "data")
     texts = [
         t for s in ("train", "valid") for turns, _ in decode_dialogues(dataset, s) for t in turns

@@ -32,6 +32,14 @@ def test_a_file_that_fails_half_way_leaves_the_older_one_alone(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_killed_process_left_is_written_over_and_is_in_nobodys_way(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.with_name("a.txt.partial").write_text("what a killed process left", encoding="utf-8")
+    write_whole(path, "new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "a.txt"
     with pytest.raises(FileNotFoundError) as caught:

@@ -23,7 +23,7 @@ def show_progress() -> Iterator[Track]:
     if not sys.stderr.isatty():
 
         def announce(name: str, total: int) -> Any:
-            print(f"{name}: {total}", file=sys.stderr, flush=True)
+            print(f"measuring {name} ({total:,} to go)", file=sys.stderr, flush=True)
             return lambda _: None
 
         yield announce

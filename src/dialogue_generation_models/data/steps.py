@@ -179,7 +179,7 @@ def read_json(path: Path) -> Any:
 def _writing(path: Path) -> Iterator[TextIO]:
     """Open a text file that appears when the block ends well."""
     with (
-        replacing(path) as partial,
+        replacing(path, is_contested=True) as partial,
         partial.open("w", encoding="utf-8", errors="replace", newline="\n") as file,
     ):
         yield file

@@ -204,11 +204,15 @@ def _data(facts: CardFacts) -> str:
     return f"## Data\n\nThe data sets keep their own licences.\n\n{table}"
 
 
+def _time(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
+
+
 def _training(training: TrainingFacts) -> str:
     rows = [
         ("steps", f"{training.steps:,}"),
         ("tokens learnt", f"{training.tokens:,}"),
-        ("time", f"{training.hours:.1f} hours"),
+        ("time", _time(training.hours)),
         ("hardware", training.hardware),
         ("seed", str(training.seed)),
     ]

@@ -6,12 +6,14 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from ..checkpoint.folder import CARD
 from ..config.decoding import DecodingConfig
 from ..config.finetuning import FinetuningConfig
 from ..config.model import EncoderDecoderConfig
@@ -76,7 +78,7 @@ def plan(
     draft = Recipe(
         name=re.sub(r"[^\w.-]+", "-", name).lstrip(".-") or "model",
         language=_language(base.tokenizer),
-        license="other",
+        license=_base_licence(base.folder),
         data_root=str(dataset.folder.parent),
         seed=config.seed,
         start_from=str(base.folder),
@@ -137,6 +139,15 @@ def _precision(config: FinetuningConfig, device: str) -> Literal["float32", "bfl
     # Processors without these instructions compute bfloat16 several times slower than float32.
     able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
+
+
+def _base_licence(folder: Path) -> str:
+    """Read the licence of a base's weights off its card; what is learnt from them stays under it."""
+    with suppress(OSError, UnicodeDecodeError):
+        head = (folder / CARD).read_text(encoding="utf-8").partition("\n---\n")[0]
+        if found := re.search(r"^license: *[\"']?([\w.+-]+)", head, re.MULTILINE):
+            return found.group(1)
+    return "other"
 
 
 def _licence(dataset: PreparedDataset) -> str:

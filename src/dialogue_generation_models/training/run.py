@@ -174,7 +174,7 @@ def _make_tokenizer(corpus: Corpus, folder: Path, console: Console) -> None:
 def _claim(folder: Path, recipe: Recipe) -> None:
     """Write the recipe down, or make sure that the one written is the same."""
     if not (folder / RECIPE).exists():
-        _write_json(folder / RECIPE, json.loads(recipe.model_dump_json()))
+        _write_json(folder / RECIPE, _recorded(recipe))
     elif changed := changed_fields(folder, recipe):
         raise TrainingError(
             f"{folder} holds a run with another recipe (changed: {', '.join(changed)}); "
@@ -188,13 +188,22 @@ def changed_fields(folder: Path, recipe: Recipe) -> list[str]:
     Raises:
         ConfigError: the record of that run is damaged.
     """
-    current = json.loads(recipe.model_dump_json())
+    current = _recorded(recipe)
     before = read_config_file(folder / RECIPE)
     # Fields that are newer than the file have their defaults.
     with suppress(ConfigError):
-        before = json.loads(Recipe(**before).model_dump_json())
+        before = _recorded(Recipe(**before))
     places = _differences(before, current)
     return sorted(place for place in places if place.partition(".")[0] not in _FREE)
+
+
+def _recorded(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as a folder holds it: of whole paths, which tell of people, only the last name."""
+    record: dict[str, Any] = json.loads(recipe.model_dump_json())
+    for field in ("start_from", "data_root"):
+        if record[field] is not None and Path(record[field]).is_absolute():
+            record[field] = Path(record[field]).name
+    return record
 
 
 def _differences(before: Any, now: Any, place: str = "") -> Iterator[str]:
