@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from dialogue_generation_models.decoding.logits import keep_min_p, keep_top_k, keep_top_p, largest
 from dialogue_generation_models.decoding.sampling import (
     BEST,
+    WIDER,
     draw,
+    draw_best_first,
     draw_from_best,
     row_keys,
     uniforms,
@@ -107,8 +109,9 @@ def test_an_early_draw_is_one_of_the_tokens_that_the_limits_keep(
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(40, 6_000, generator=generator) * spread
     logits[0, 17:] = -math.inf
-    # A hair more than top_p, as the two ways round differently.
-    likely = keep_top_p(keep_top_k(logits, top_k) if top_k else logits, min(1.0, top_p + 1e-5))
+    likely = keep_top_k(logits, top_k) if top_k else logits
+    if top_p < 1.0:  # a hair more, as the two ways round differently
+        likely = keep_top_p(likely, top_p + 1e-5)
     kept = keep_min_p(likely, min_p)
     numbers = torch.rand(40, dtype=torch.float64, generator=generator)
     numbers[:3] = torch.tensor([0.0, 1 - 2**-53, 0.5])
@@ -144,3 +147,21 @@ def test_banned_first_tokens_leave_the_draw_a_draw() -> None:
     numbers = torch.linspace(0, 0.99, 64)
     tokens, _ = draw_from_best(logits, numbers, top_p=0.02)
     assert len(set(tokens.tolist())) > 5
+
+
+@pytest.mark.parametrize("limits", [{}, {"temperature": 2.0}, {"top_p": 0.99}, {"top_k": 8_000}])
+def test_draws_from_far_below_the_best_have_their_frequencies_too(limits: dict[str, float]) -> None:
+    vocabulary = 2 * WIDER
+    logits = torch.linspace(-0.1, 0.1, vocabulary)[None]  # hardly better from one to the next
+    numbers = torch.linspace(0, 1, 4_001, dtype=torch.float64)[:-1]
+    tokens = torch.cat(
+        [
+            draw_best_first(logits.expand(len(some), -1), some, **limits)  # type: ignore[arg-type]
+            for some in numbers.split(500)
+        ]
+    )
+    kept = keep_top_k(logits / limits.get("temperature", 1.0), int(limits.get("top_k", vocabulary)))
+    expected = keep_top_p(kept, limits.get("top_p", 1.0))[0].double().softmax(dim=0)
+    parts = [part.sum().item() for part in expected.split(1024)]
+    found = tokens.bincount(minlength=vocabulary).double().split(1024)
+    assert [part.sum().item() / len(tokens) for part in found] == pytest.approx(parts, abs=1e-3)

@@ -19,7 +19,7 @@ from ..config.decoding import DecodingConfig
 from ..config.model import EncoderDecoderConfig, GPTConfig
 from ..errors import InputTextError, OptionError
 from . import logits as on_logits
-from .sampling import BEST, WIDER, draw, draw_from_best, uniforms
+from .sampling import draw, draw_best_first, uniforms
 
 Lengths: TypeAlias = int | NDArray[np.int64]
 """Tokens that the replies have so far: of all rows alike, or of each, [B]."""
@@ -79,47 +79,33 @@ def build_pick(options: DecodingConfig) -> Pick:
     """
     if options.strategy == "greedy" or options.temperature == 0.0:
         return lambda scores, keys, lengths: scores.argmax(dim=1)
-    filters = _build_filters(options)
-    draw_early = partial(
-        draw_from_best, top_k=options.top_k, top_p=options.top_p, min_p=options.min_p
+    if options.typical_p < 1.0:
+        filters = _build_filters(options)
+        return lambda scores, keys, lengths: draw(
+            reduce(lambda kept, keep: keep(kept), filters, scores), uniforms(keys, lengths)
+        )
+    return lambda scores, keys, lengths: draw_best_first(
+        scores,
+        uniforms(keys, lengths),
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        min_p=options.min_p,
     )
-    is_early = options.typical_p == 1.0
-    widths = [width for width in (BEST, WIDER) if is_early and options.top_k < width]
-
-    def draw_within(scores: Tensor, numbers: Tensor, widths: Sequence[int]) -> Tensor:
-        """Draw from ever more of the best tokens, each time for the rows that need more."""
-        if not widths:
-            return draw(reduce(lambda kept, keep: keep(kept), filters, scores), numbers)
-        tokens, is_known = draw_early(scores, numbers, width=widths[0])
-        if not is_known.all():
-            rest = ~is_known
-            tokens[rest] = draw_within(scores[rest], numbers[rest], widths[1:])
-        return tokens
-
-    def pick(scores: Tensor, keys: NDArray[np.uint64], lengths: Lengths) -> Tensor:
-        numbers = uniforms(keys, lengths).to(scores.device)
-        return draw_within(_tempered(scores, options), numbers, widths)
-
-    return pick
 
 
 def _build_filters(options: DecodingConfig) -> list[Callable[[Tensor], Tensor]]:
     filters: list[Callable[[Tensor], Tensor]] = []
+    if options.temperature != 1.0:
+        filters.append(partial(on_logits.scale_temperature, temperature=options.temperature))
     if options.top_k:
         filters.append(partial(on_logits.keep_top_k, k=options.top_k))
     if options.top_p < 1.0:
         filters.append(partial(on_logits.keep_top_p, p=options.top_p))
     if options.min_p > 0.0:
         filters.append(partial(on_logits.keep_min_p, share=options.min_p))
-    if options.typical_p < 1.0:
-        filters.append(partial(on_logits.keep_typical, p=options.typical_p))
+    filters.append(partial(on_logits.keep_typical, p=options.typical_p))
     return filters
-
-
-def _tempered(scores: Tensor, options: DecodingConfig) -> Tensor:
-    if options.temperature == 1.0:
-        return scores
-    return on_logits.scale_temperature(scores, options.temperature)
 
 
 def written_prompt(

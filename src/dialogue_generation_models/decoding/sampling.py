@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from hashlib import blake2b
 
 import numpy as np
@@ -17,12 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .logits import largest, log_total
+from .logits import largest, log_total, scale_temperature
 
 BEST = 512
 """Tokens among which most draws fall."""
 WIDER = 4096
 """Tokens among which nearly all others fall."""
+
 _SAMPLE_STRIDE = np.uint64(0xD1342543DE82EF95)
 _STEP_STRIDE = np.uint64(0x9E3779B97F4A7C15)
 
@@ -53,6 +55,44 @@ def draw(logits: Tensor, numbers: Tensor) -> Tensor:
     return torch.searchsorted(total, aim, right=True)[:, 0]
 
 
+def draw_best_first(
+    scores: Tensor,
+    numbers: Tensor,
+    *,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+) -> Tensor:
+    """Draw under these limits, with a cumulative distribution that runs from the best token to the worst.
+
+    Args:
+        scores: [B, V].
+        numbers: one in [0, 1) a row, [B].
+        temperature: above 0.
+        top_k: 0 for no limit.
+        top_p: 1 for no limit.
+        min_p: 0 for no limit.
+
+    Returns:
+        The tokens, [B].
+    """
+    if temperature != 1.0:
+        scores = scale_temperature(scores, temperature)
+    draw_early = partial(draw_from_best, top_k=top_k, top_p=top_p, min_p=min_p)
+    widths = [width for width in (BEST, WIDER) if top_k < width]
+
+    def draw_within(scores: Tensor, numbers: Tensor, widths: Sequence[int]) -> Tensor:
+        """Draw from ever more of the best tokens, each time for the rows that need more."""
+        tokens, is_known = draw_early(scores, numbers, width=widths[0])
+        if not is_known.all():
+            rest = ~is_known
+            tokens[rest] = draw_within(scores[rest], numbers[rest], widths[1:])
+        return tokens
+
+    return draw_within(scores, numbers.to(scores.device), [*widths, scores.shape[1]])
+
+
 def draw_from_best(
     logits: Tensor,
     numbers: Tensor,
@@ -62,15 +102,13 @@ def draw_from_best(
     top_p: float = 1.0,
     min_p: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Draw as `draw` does after `keep_top_k`, `keep_top_p` and `keep_min_p`, from the best tokens alone.
-
-    The cumulative distribution runs from the best token to the worst, so that most draws end early.
+    """Draw as `draw_best_first` does, at temperature 1, from the best tokens alone: most draws end early.
 
     Args:
         logits: [B, V].
         numbers: one in [0, 1) a row, [B].
         width: how many of the best tokens.
-        top_k: less than `width`; 0 for no limit.
+        top_k: less than `width`, unless that is the whole vocabulary; 0 for no limit.
         top_p: 1 for no limit.
         min_p: 0 for no limit.
 
@@ -86,9 +124,10 @@ def draw_from_best(
     mass = (top - total).exp().cumsum(dim=1)
     last = mass[:, -1:]
     aim = numbers.to(mass)[:, None]
-    if is_filtered:
+    is_whole = top.shape[1] == logits.shape[1]
+    if is_filtered or is_whole:
         # A set that ends within the best tokens is known whole; rounding may leave its mass a little off 1.
-        is_known = top[:, -1] == -math.inf
+        is_known = (top[:, -1] == -math.inf) | is_whole
         aim = (aim * last).minimum(last.nextafter(torch.zeros_like(last)))
     else:
         is_known = (aim < last)[:, 0]
@@ -98,7 +137,8 @@ def draw_from_best(
 
 def _edge(top: Tensor, total: Tensor, top_k: int, top_p: float, min_p: float) -> Tensor:
     """Find the lowest score that all limits keep: falling scores [B, W], log of the mass [B, 1] → [B, 1]."""
-    edge = top[:, top_k - 1 : top_k] if top_k else torch.full_like(total, -math.inf)
+    place = min(top_k, top.shape[1])
+    edge = top[:, place - 1 : place] if top_k else torch.full_like(total, -math.inf)
     if top_p < 1.0:
         if top_k:
             total = top.masked_fill(top < edge, -math.inf).logsumexp(dim=1, keepdim=True)
