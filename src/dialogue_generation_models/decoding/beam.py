@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from .logits import all_logp, largest
 from .rules import Rules
-from .search import Candidate, Choice, FinishReason, pad_history
+from .search import Candidate, Choice, FinishReason, is_identity, pad_history
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,10 @@ class BeamSearch:
 
     def choose(self, logits: Tensor) -> Choice:
         """Move every beam one token on; see `Search.choose`."""
-        rows = torch.tensor(self._rows, device=logits.device)
         history = self._history.to(logits.device)
-        logp = logits.log_softmax(dim=1).index_select(0, rows)  # [B, V]
+        logp = all_logp(logits)
+        if not is_identity(self._rows, len(logits)):
+            logp = logp[torch.tensor(self._rows, device=logits.device)]  # [B, V]
         scores = self._rules(logp, history, self._length)
         self._length += 1
         places: list[int] = []
@@ -167,13 +169,15 @@ class BeamSearch:
         self, beam: Beam, scores: Tensor, logp: Tensor, costs: Counter[int]
     ) -> list[Move]:
         """Find the best `2 * width` ways to continue a beam's n live hypotheses; scores are [n, V]."""
-        totals = scores + scores.new_tensor([[h.total] for h in beam.live])  # [n, V]
+        steered = scores
         if costs and self._diversity_penalty:
             ids = list(costs)
-            cost = totals.new_tensor([costs[token] for token in ids]) * self._diversity_penalty
-            totals[:, ids] -= cost
-        width = min(2 * beam.width, totals.shape[1])
-        best, ids_of_best = totals.topk(width, dim=1)  # [n, width]; then the best of the best
+            cost = scores.new_tensor([costs[token] for token in ids]) * self._diversity_penalty
+            steered = scores.clone()
+            steered[:, ids] -= cost
+        width = min(2 * beam.width, scores.shape[1])
+        best, ids_of_best = largest(steered, width)  # [n, width]; then the best of the best
+        best = best + best.new_tensor([[h.total] for h in beam.live])
         best, flat = best.flatten().topk(min(2 * beam.width, best.numel()))  # [2 * beam.width]
         parents, tokens = flat // width, ids_of_best.flatten()[flat]
         columns = (best, parents, tokens, scores[parents, tokens], logp[parents, tokens])

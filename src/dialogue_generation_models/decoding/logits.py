@@ -17,11 +17,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..inference.native import find_chooser
+
 NO_TOKEN = -1
 """Fills short rows of a history."""
 
 _BLOCK = 16
 """Tokens of a block in `largest`."""
+_FEW = 1024
+"""Tokens among which a row that has any usually has one."""
 _LOOKS = (256, 2048)  # then the whole vocabulary
 _SMALLEST_TEMPERATURE = 1e-30  # smaller ones are 0 in float32
 
@@ -96,15 +100,27 @@ def ban_tokens_(scores: Tensor, ids: Sequence[int] | Tensor) -> Tensor:
 
 def allow_end_(scores: Tensor, unruled: Tensor, eos_id: int) -> Tensor:
     """Let a row end, with its score before all rules, if the rules left it no token at all."""
-    stuck = scores.amax(dim=1) == -math.inf  # [B]
-    if stuck.any():
+    # A row that has a token among its first few need not be looked through.
+    if (scores[:, :_FEW].amax(dim=1) == -math.inf).any():
+        stuck = scores.amax(dim=1) == -math.inf  # [B]
         scores[stuck, eos_id] = unruled[stuck, eos_id]
     return scores
 
 
 def token_logp(logits: Tensor, ids: Tensor) -> Tensor:
     """Log-probability of one token a row: [B, V] and [B] → [B]."""
+    chooser = find_chooser(logits)
+    if chooser is not None:
+        return logits.gather(1, ids[:, None])[:, 0] - chooser.log_total(logits)
     return logits.log_softmax(dim=1).gather(1, ids[:, None])[:, 0]
+
+
+def all_logp(logits: Tensor) -> Tensor:
+    """Log-probabilities of all tokens: [B, V] → [B, V]."""
+    chooser = find_chooser(logits)
+    if chooser is not None:
+        return logits - chooser.log_total(logits)[:, None]
+    return logits.log_softmax(dim=1)
 
 
 def log_total(scores: Tensor, ids: Tensor) -> Tensor:
@@ -119,11 +135,14 @@ def log_total(scores: Tensor, ids: Tensor) -> Tensor:
 
 
 def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Find the best tokens, best first: [B, V] → scores and ids, each [B, count].
+    """Find the best tokens, best first: [B, V] → scores and ids, each [B, count], or [B, V] if there are fewer.
 
-    The best `count` scores lie in the `count` blocks with the best maxima, so most of the vocabulary is only
-    compared within its block.
+    Without kernels: the best `count` scores lie in the `count` blocks with the best maxima, so most of the
+    vocabulary is only compared within its block.
     """
+    chooser = find_chooser(scores)
+    if chooser is not None:
+        return chooser.best(scores, min(count, scores.shape[1]))
     n_blocks = scores.shape[1] // _BLOCK
     rest = scores.shape[1] - n_blocks * _BLOCK
     if n_blocks <= 2 * count or scores.device.type != "cpu":

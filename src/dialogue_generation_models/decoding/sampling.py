@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..inference.native import find_chooser
 from .logits import largest, log_total, scale_temperature
 
 BEST = 512
@@ -77,6 +78,11 @@ def draw_best_first(
     Returns:
         The tokens, [B].
     """
+    chooser = find_chooser(scores)
+    if chooser is not None:
+        return chooser.draw(
+            scores, numbers, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
+        )
     if temperature != 1.0:
         scores = scale_temperature(scores, temperature)
     draw_early = partial(draw_from_best, top_k=top_k, top_p=top_p, min_p=min_p)

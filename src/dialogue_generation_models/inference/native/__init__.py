@@ -19,12 +19,25 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from .choosing import Chooser
 from .kernels import AttentionRows, Kernels, PackedWeight, pack
 
-__all__ = ["AttentionRows", "Kernels", "PackedWeight", "find_kernels", "pack", "why_missing"]
+__all__ = [
+    "AttentionRows",
+    "Chooser",
+    "Kernels",
+    "PackedWeight",
+    "find_chooser",
+    "find_kernels",
+    "pack",
+    "why_missing",
+]
 
-_SOURCE = Path(__file__).with_name("kernels.c")
+_FOLDER = Path(__file__).parent
+_SOURCES = [_FOLDER / name for name in ("kernels.c", "choosing.c")]
+_HEADERS = [_FOLDER / "vectors.h"]
 _FLAGS = ("-O3", "-fopenmp", "-shared", "-fPIC", "-std=gnu11")
 
 
@@ -33,6 +46,14 @@ def find_kernels() -> Kernels | None:
     """Load the kernels, compiled the first time; None where there are none."""
     library = _load()
     return library if isinstance(library, Kernels) else None
+
+
+def find_chooser(scores: Tensor) -> Chooser | None:
+    """Find what chooses among scores of this kind; None where torch must do it."""
+    if scores.device.type != "cpu" or scores.dtype != torch.float32:
+        return None
+    kernels = find_kernels()
+    return None if kernels is None else kernels.chooser
 
 
 def why_missing() -> str:
@@ -65,7 +86,8 @@ def _build() -> Path:
     """
     # Homes are shared between machines: what is compiled here may not load elsewhere.
     about = " ".join((*_FLAGS, *platform.libc_ver()))
-    key = hashlib.sha256(_SOURCE.read_bytes() + about.encode()).hexdigest()[:16]
+    text = b"".join(path.read_bytes() for path in (*_SOURCES, *_HEADERS))
+    key = hashlib.sha256(text + about.encode()).hexdigest()[:16]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dgm"
     path = folder / f"kernels-{key}.so"
     if path.is_file():
@@ -76,7 +98,7 @@ def _build() -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         made = Path(place) / path.name
-        command = [compiler, *_FLAGS, "-o", str(made), str(_SOURCE), "-lm"]
+        command = [compiler, *_FLAGS, "-o", str(made), *map(str, _SOURCES), "-lm"]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
         made.replace(path)  # whole or not at all, whoever else compiles it too
     return path

@@ -8,17 +8,9 @@
  *   begin at -128 times the sum of its numbers, which takes the weights' 128 off again.
  * - Threads are OpenMP's. torch loads the same libgomp first, so both share one pool and never fight over cores.
  */
-#include <immintrin.h>
-#include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma")))
-#define INLINE static inline __attribute__((always_inline)) TARGET
+#include "vectors.h"
 
 enum {
-    LANES = 16,      /* 32-bit lanes of a vector */
     DEPTH = 4,       /* inputs that one instruction multiplies and adds */
     PANEL = 32,      /* outputs whose weights lie together: two vectors of sums a row */
     ROWS = 12,       /* rows of a tile: 12 x 2 sums, 2 weights and a broadcast stay in the 32 registers */
@@ -34,22 +26,6 @@ int dgm_is_supported(void) {
            __builtin_cpu_supports("avx512vnni");
 }
 
-/* e**x to about 1e-7: 2**n from the exponent bits, the rest by a polynomial (Cephes' expf). */
-INLINE __m512 exp_ps(__m512 x) {
-    x = _mm512_max_ps(_mm512_min_ps(x, _mm512_set1_ps(88.0f)), _mm512_set1_ps(-87.0f));
-    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
-    __m512 p = _mm512_set1_ps(1.9875691500e-4f);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.3981999507e-3f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.3334519073e-3f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.1665795894e-2f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.6666665459e-1f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.0000001201e-1f));
-    p = _mm512_fmadd_ps(_mm512_mul_ps(p, r), r, _mm512_add_ps(r, _mm512_set1_ps(1.0f)));
-    return _mm512_scalef_ps(p, n);
-}
-
 /* x / (1 + e**-2z), z = sqrt(2/pi) (x + 0.044715 x**3): the tanh form of GELU. */
 INLINE __m512 gelu_ps(__m512 x) {
     __m512 cube = _mm512_mul_ps(_mm512_mul_ps(x, x), x);
@@ -57,8 +33,6 @@ INLINE __m512 gelu_ps(__m512 x) {
     __m512 e = exp_ps(_mm512_mul_ps(z, _mm512_set1_ps(-1.5957691216f)));
     return _mm512_div_ps(x, _mm512_add_ps(e, _mm512_set1_ps(1.0f)));
 }
-
-INLINE __mmask16 tail_mask(int64_t left) { return left >= LANES ? 0xFFFF : (__mmask16)((1u << left) - 1); }
 
 /* A linear layer at work. */
 typedef struct {

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .choosing import Chooser
+
 _LANES, _DEPTH, _PANEL = 16, 4, 32
 _GELU_TANH = 1
 _MAX_WIDTH = 256
@@ -137,6 +139,8 @@ class Kernels:
     """
 
     def __init__(self, library: ctypes.CDLL) -> None:
+        self.chooser = Chooser(library)
+        """What chooses among the scores of a vocabulary."""
         pointer, number = ctypes.c_void_p, ctypes.c_int64
         self._linear = library.dgm_linear_int8
         self._linear.restype = None
