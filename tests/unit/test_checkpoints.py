@@ -85,7 +85,7 @@ def loaded_step(folder: Path) -> int:
 @pytest.mark.parametrize(
     "error", [Killed(), OSError(errno.ENOSPC, "No space left on device")], ids=["killed", "full"]
 )
-@pytest.mark.parametrize("passes", range(6))
+@pytest.mark.parametrize("passes", range(7))
 def test_a_save_that_stops_anywhere_leaves_a_checkpoint_to_go_on_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, passes: int
 ) -> None:
@@ -93,12 +93,21 @@ def test_a_save_that_stops_anywhere_leaves_a_checkpoint_to_go_on_from(
     save(checkpoints, 1)
     with monkeypatch.context() as patch:
         fault = Fault(patch, error, passes)
-        with nullcontext() if passes == 5 else pytest.raises((Killed, TrainingError)):
+        with nullcontext() if passes == 6 else pytest.raises((Killed, TrainingError)):
             save(checkpoints, 2)
-    assert fault.is_hit == (passes < 5)  # write, file, name, folder, and the older one's removal
-    assert loaded_step(tmp_path) == (1 if passes < 3 else 2)
+    # Clearing, write, file, name, folder, and the older one's removal.
+    assert fault.is_hit == (passes < 6)
+    assert loaded_step(tmp_path) == (1 if passes < 4 else 2)
     save(checkpoints, 3)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000003.safetensors"]
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_checkpoint(tmp_path: Path) -> None:
+    # A process that is killed outright cannot tidy up after itself.
+    for name in ("checkpoint-00000001.safetensors", "best.safetensors"):
+        (tmp_path / f"{name}.partial").write_bytes(b"half")
+    save(Checkpoints(tmp_path), 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000002.safetensors"]
 
 
 def test_the_newest_few_stay_and_the_best(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ class Checkpoints:
     def _tidy(self) -> None:
         """Remove older checkpoints, and what writers that were killed left behind."""
         old = sorted(self._folder.glob(_PATTERN))[: -self._keep]
-        left_behind = self._folder.glob(f"*.safetensors.*{PARTIAL}")
+        left_behind = self._folder.glob(f"*.safetensors*{PARTIAL}")
         try:
             for path in [*old, *left_behind]:
                 path.unlink(missing_ok=True)
