@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,7 +143,14 @@ def _holding(run: Path) -> Iterator[None]:
             yield
         finally:
             if [path.name for path in run.iterdir()] == [".lock"]:
-                afterwards.callback(shutil.rmtree, run, ignore_errors=True)
+                afterwards.callback(_remove_empty, run)
+
+
+def _remove_empty(run: Path) -> None:
+    """Remove a run's folder that is let go, unless another call has put something there by now."""
+    with suppress(OSError):
+        (run / ".lock").unlink()
+        run.rmdir()
 
 
 def _finetune(
