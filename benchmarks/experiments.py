@@ -37,6 +37,7 @@ from dialogue_generation_models.evaluation.exchanges import encode_exchanges
 from dialogue_generation_models.evaluation.material import Material, stored_exchanges
 from dialogue_generation_models.evaluation.measure import Subject, evaluate, generate_replies
 from dialogue_generation_models.evaluation.scoring import Progress
+from dialogue_generation_models.files import write_whole
 from dialogue_generation_models.tokenizer.tokenizer import Tokenizer
 from dialogue_generation_models.training.checkpointing import BEST
 from dialogue_generation_models.training.corpus import Corpus
@@ -97,9 +98,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    names = [variant.name for variant in VARIANTS]
     parser.add_argument("--corpora", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs/experiments"))
-    parser.add_argument("--variants", nargs="+", default=[variant.name for variant in VARIANTS])
+    parser.add_argument("--variants", nargs="+", choices=names, default=names)
     parser.add_argument("--tokens", type=int, default=600_000, help="learnt by each variant")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--generated", type=int, default=200, help="replies of each strategy")
@@ -120,7 +122,7 @@ def main() -> None:
 
 def experiment(variant: Variant, options: argparse.Namespace) -> dict[str, Any]:
     """Prepare, train and measure, each unless it is done already."""
-    folder: Path = options.runs / variant.folder
+    folder: Path = options.runs / f"{variant.folder}-{options.tokens}-{options.generated}"
     result = folder / "result.json"
     if result.exists():
         row: dict[str, Any] = json.loads(result.read_text("utf-8"))
@@ -139,7 +141,7 @@ def experiment(variant: Variant, options: argparse.Namespace) -> dict[str, Any]:
         "steps": [stage.steps for stage in recipe.stages],
         **measure(load(recipe, folder), held_out(variant.language, options), options),
     }
-    result.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+    write_whole(result, json.dumps(row, indent=1) + "\n")
     return row
 
 
@@ -238,7 +240,7 @@ def measure(subject: Subject, material: Material, options: argparse.Namespace) -
     )
     assert scored.ranking is not None, "too few replies are held out"
     items = encode_exchanges(subject.model.config, subject.tokenizer, material.items)
-    contexts = [item.turns for item in items[:: max(1, len(items) // options.generated)]]
+    contexts = [item.turns for item in items[:: -(-len(items) // options.generated)]]
     return {
         "parameters": sum(p.numel() for p in subject.model.parameters()),
         "perplexity_per_token": round(scored.perplexity.per_token, 2),
