@@ -105,7 +105,7 @@ def write_shard(shard: Shard, folder: Path, name: str) -> None:
 
 def write_array(path: Path, array: Array) -> None:
     """Write a `.npy` file beside its place and put it there."""
-    with replacing(path) as partial, partial.open("wb") as file:
+    with replacing(path, is_contested=True) as partial, partial.open("wb") as file:
         np.save(file, array, allow_pickle=False)
 
 

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from ..config.preparation import PreparationConfig
 from ..dialogue import Dialogue, Turn
 from ..errors import DataError
-from ..files import replacing, write_whole
+from ..files import replacing
 from .chats import Chat
 from .dedup import hash_key
 from .filters import FilterReport, count_turns, filter_dialogues, is_bot
@@ -167,7 +167,8 @@ def read_records_of(path: Path) -> Iterator[tuple[int, Dialogue]]:
 
 def write_json(path: Path, value: object) -> None:
     """Write a JSON file of the work folder."""
-    write_whole(path, json.dumps(value, ensure_ascii=False) + "\n")
+    with _writing(path) as file:
+        file.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -177,7 +178,7 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[TextIO]:
-    """Open a text file that appears when the block ends well."""
+    """Open a text file that appears when the block ends well, though a task may run twice at once."""
     with (
         replacing(path, is_contested=True) as partial,
         partial.open("w", encoding="utf-8", errors="replace", newline="\n") as file,
@@ -266,7 +267,8 @@ def _between(keys: Any, counts: Any, low: int, high: int | None) -> tuple[Any, A
 
 def _write_rosters(job: Job, number: int, rosters: dict[str, Roster]) -> None:
     content = TypeAdapter(dict[str, Roster]).dump_json(rosters).decode()
-    write_whole(job.file("read", f"{number:05d}.rosters.json"), content)
+    with _writing(job.file("read", f"{number:05d}.rosters.json")) as file:
+        file.write(content)
 
 
 def _read_rosters(job: Job, number: int) -> dict[str, Roster]:
