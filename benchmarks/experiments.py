@@ -150,7 +150,7 @@ def prepare(language: str, profile: str, options: argparse.Namespace) -> None:
     output = options.runs / data_set(language, profile)
     if output.exists():
         return
-    files = [options.corpora / source["path"] for source in dialogue_sources(language)]
+    files = [options.corpora / source["path"] for source in sources(language, "dialogue")]
     where = ["-o", output, "--tokenizer", TOKENIZERS[language], "--profile", profile]
     run_dgm("prepare", *files, *where, "--workers", "2", "--i-have-consent")
 
@@ -159,13 +159,13 @@ def data_set(language: str, profile: str) -> str:
     return f"data-{language}-{profile}"
 
 
-def dialogue_sources(language: str) -> list[dict[str, Any]]:
-    """Return the sources of the bundled recipe's first dialogue stage."""
+def sources(language: str, objective: str) -> list[dict[str, Any]]:
+    """Return the sources of the bundled recipe's first stage of an objective."""
     stages = read_config_file(RECIPES / f"gpt-mini-{language}.toml")["stages"]
-    sources: list[dict[str, Any]] = next(
-        stage["sources"] for stage in stages if stage["objective"] == "dialogue"
+    found: list[dict[str, Any]] = next(
+        stage["sources"] for stage in stages if stage["objective"] == objective
     )
-    return sources
+    return found
 
 
 def make_recipe(variant: Variant, options: argparse.Namespace) -> Recipe:
@@ -181,7 +181,7 @@ def make_recipe(variant: Variant, options: argparse.Namespace) -> Recipe:
     stages = [dialogue]
     if variant.text_share:
         stages.insert(0, {**common, "name": "text", "objective": "text", "final_rate": 1.0})
-        stages[0]["sources"] = text_sources(variant.language)
+        stages[0]["sources"] = sources(variant.language, "text")
         dialogue["warmup_steps"] = 0
     recipe = Recipe(
         name=variant.name,
@@ -208,13 +208,6 @@ def make_recipe(variant: Variant, options: argparse.Namespace) -> Recipe:
         for stage, steps in zip(recipe.stages, lengths, strict=True)
     ]
     return recipe.model_copy(update={"stages": sized})
-
-
-def text_sources(language: str) -> list[dict[str, Any]]:
-    """Return the sources of the bundled recipe's text stage."""
-    stages = read_config_file(RECIPES / f"gpt-mini-{language}.toml")["stages"]
-    sources: list[dict[str, Any]] = stages[0]["sources"]
-    return sources
 
 
 def held_out(language: str, options: argparse.Namespace) -> Material:

@@ -70,10 +70,7 @@ def draw_best_first(
     Args:
         scores: [B, V].
         numbers: one in [0, 1) a row, [B].
-        temperature: above 0.
-        top_k: 0 for no limit.
-        top_p: 1 for no limit.
-        min_p: 0 for no limit.
+        temperature, top_k, top_p, min_p: as `DecodingConfig` has them, but the temperature is above 0.
 
     Returns:
         The tokens, [B].
