@@ -19,7 +19,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config.training import Recipe, StageConfig
@@ -27,6 +26,7 @@ from ..data.dataset import IGNORED, Batch, Batches
 from ..errors import TrainingError
 from .blocks import compile_blocks, recompute_activations
 from .checkpointing import Checkpoints, Progress
+from .loss import summed_cross_entropy
 from .optimizer import build_optimizers, set_rate
 from .prefetch import prefetched
 from .processes import OneProcess, Processes
@@ -205,8 +205,7 @@ def summed_loss(model: nn.Module, batch: Batch, recipe: Recipe) -> tuple[Tensor,
     logits_at = torch.from_numpy(is_scored).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         logits = model(**inputs, logits_at=logits_at)  # [N, V]
-    loss = F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
-    return loss, batch.tokens
+    return summed_cross_entropy(logits, labels), batch.tokens
 
 
 def _backward(model: nn.Module, batch: Batch, recipe: Recipe, processes: Processes) -> Tensor:
