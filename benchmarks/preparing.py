@@ -118,7 +118,7 @@ def _say(chooser: random.Random) -> str:
 
 
 def prepare(inputs: list[Path], folder: Path, tokenizer: str, workers: int) -> dict[str, Any]:
-    """Run the command in a process of its own; return its manifest with time and memory."""
+    """Run the command in a process of its own; return its manifest, and what it cost, workers included."""
     settings = folder / "prep.toml"
     settings.write_text(LICENCE, encoding="utf-8")
     output = folder / "set"
@@ -133,7 +133,14 @@ def prepare(inputs: list[Path], folder: Path, tokenizer: str, workers: int) -> d
     assert status == 0
     # Of the process itself and of its largest worker.
     peak = max(usage.ru_maxrss, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-    return {"manifest": manifest, "seconds": time.perf_counter() - started, "peak_mb": peak / 1000}
+    return {
+        "manifest": manifest,
+        "cost": {
+            "seconds": round(time.perf_counter() - started, 1),
+            "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+            "peak_mb": round(peak / 1000),
+        },
+    }
 
 
 def touched(manifest: dict[str, Any]) -> list[dict[str, Any]]:
@@ -174,8 +181,7 @@ def main() -> None:
             results["export"] = {
                 "megabytes": export.stat().st_size / 1e6,
                 "messages": made["manifest"]["sources"][0]["read"]["files"][0]["message"],
-                "seconds": round(made["seconds"], 1),
-                "peak_mb": round(made["peak_mb"]),
+                **made["cost"],
                 "counts": made["manifest"]["counts"],
             }
         if options.corpora:
@@ -183,8 +189,7 @@ def main() -> None:
             inputs = sorted(path for place in languages for path in place.rglob("*.jsonl.zst"))
             made = prepare(inputs, folder, options.tokenizer, options.workers)
             results["corpora"] = {
-                "seconds": round(made["seconds"], 1),
-                "peak_mb": round(made["peak_mb"]),
+                **made["cost"],
                 "characters": sum(s["read"]["characters"] for s in made["manifest"]["sources"]),
                 "counts": made["manifest"]["counts"],
                 "sources": touched(made["manifest"]),

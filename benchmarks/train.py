@@ -1,13 +1,16 @@
 """Training speed: this loop beside transformers.Trainer, and two processes beside one.
 
     python benchmarks/train.py --sizes mini base --json train.json
+    python benchmarks/train.py --dialogues komuchat.jsonl.zst --json train-dialogues.json
     python benchmarks/train.py --scaling --json scaling.json
 
 Both sides train a pre-norm GPT of the same sizes from random weights on the same packed rows with AdamW, in the
 same precision, on the same device and threads, without dropout. They take turns in one process, `--repeats`
-times, after steps that warm up; a figure is the median, and the ratio is that of the pairs. Every place of a
-row is learnt, since Trainer's loss takes logits of every place: what learning replies alone saves is not in
-the figures. Rows hold one text each, for stock GPT-2 knows no segments.
+times, after steps that warm up; a figure is the median of learnt tokens a second, and the ratio that of the
+pairs. Rows of random ids hold one text each and every place is learnt, which leaves nothing to save.
+
+`--dialogues` takes real dialogues as users of each side do, with the tokenizer of gpt-mini-ko: here packed into
+rows, for Trainer one a row, filled up to the longest of its batch. Both learn the same tokens: the replies.
 
 `--scaling` trains GPT mini with two processes of one core each (DDP) and with one on one core, by turns.
 """
@@ -23,19 +26,32 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
+from dialogue_generation_models.checkpoint.folder import find_folder, load_folder
 from dialogue_generation_models.config.model import GPTConfig
 from dialogue_generation_models.config.training import Recipe
-from dialogue_generation_models.data.dataset import Batch
+from dialogue_generation_models.data.dataset import (
+    IGNORED,
+    Batch,
+    Batches,
+    PackedRows,
+    Sample,
+    dialogue_samples,
+    tokenize_dialogues,
+)
+from dialogue_generation_models.data.importers.jsonl import read_dialogues
 from dialogue_generation_models.models import build_model
 from dialogue_generation_models.training.blocks import compile_blocks
 from dialogue_generation_models.training.checkpointing import Progress
+from dialogue_generation_models.training.corpus import max_turn_tokens
 from dialogue_generation_models.training.loop import Stage, train_step
 from dialogue_generation_models.training.optimizer import build_optimizers
 from dialogue_generation_models.training.prefetch import prefetched
@@ -47,6 +63,18 @@ SIZES = {  # vocabulary, context, width, layers, heads
     "large": (32_000, 1024, 1280, 36, 20),
 }
 WARM_UP = 2
+
+
+@dataclass(frozen=True)
+class Material:
+    """What both sides learn."""
+
+    batches: Batches
+    """As this loop takes them."""
+    samples: Sequence[Sample]
+    """As Trainer takes them, one a row."""
+    batch_size: int
+    """Of Trainer's rows."""
 
 
 class RandomRows:
@@ -62,6 +90,30 @@ class RandomRows:
         ids = self.ids[number % self.batches_per_epoch]
         return Batch({"input_ids": ids[:, :-1].copy()}, ids[:, 1:].copy())
 
+    def samples(self) -> list[Sample]:
+        rows = self.ids.reshape(-1, self.ids.shape[-1]).tolist()
+        return [Sample(row[:-1], row[1:]) for row in rows]
+
+
+def make_material(recipe: Recipe, options: argparse.Namespace) -> Material:
+    """Give random rows, or the dialogues of a file."""
+    rows = recipe.stages[0].batch_size
+    if not options.dialogues:
+        random_rows = RandomRows(recipe.model, rows)
+        return Material(random_rows, random_rows.samples(), rows)
+    tokenizer = load_folder(find_folder("gpt-mini-ko")).tokenizer
+    tokenized = tokenize_dialogues(
+        read_dialogues(options.dialogues),
+        tokenizer,
+        max_turn_tokens=max_turn_tokens(recipe.model),
+    )
+    samples = list(dialogue_samples(tokenized, recipe.model))
+    order = np.random.default_rng(0).permutation(len(samples))
+    packed = PackedRows(samples, recipe.model, rows, seed=0)
+    mean = sum(len(sample.input_ids) for sample in samples) / len(samples)
+    as_many = max(1, round(rows * recipe.model.n_ctx / mean))
+    return Material(packed, [samples[place] for place in order], as_many)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -75,6 +127,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="on both sides")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--dialogues", type=Path, help="a file of dialogues to learn, Korean")
     parser.add_argument("--scaling", action="store_true", help="two processes beside one instead")
     parser.add_argument("--json", type=Path, help="write the results here")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
@@ -94,25 +147,29 @@ def main() -> None:
 def compare(size: str, options: argparse.Namespace) -> dict[str, Any]:
     """Time both sides by turns."""
     recipe = make_recipe(size, options)
-    sides = {"ours": ours(recipe, options), "transformers": theirs(recipe, options)}
+    material = make_material(recipe, options)
+    sides = {
+        "ours": ours(recipe, material, options),
+        "transformers": theirs(recipe, material, options),
+    }
     speeds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(options.repeats):
         for name, run in sides.items():
             speeds[name].append(run())
     pairs = [a / b for a, b in zip(speeds["ours"], speeds["transformers"], strict=True)]
     parameters = sum(p.numel() for p in build_model(recipe.model).parameters())
-    ours_speed = statistics.median(speeds["ours"])
     return {
         "size": size,
         "parameters": parameters,
-        "rows": recipe.stages[0].batch_size,
+        "learns": options.dialogues.name if options.dialogues else "random ids",
+        "rows": {"ours": recipe.stages[0].batch_size, "transformers": material.batch_size},
         "precision": options.precision,
         "compile": options.compile,
         "machine": machine(options),
         "tokens_per_second": {name: round(statistics.median(v), 1) for name, v in speeds.items()},
         "spread": {name: [round(min(v), 1), round(max(v), 1)] for name, v in speeds.items()},
         "ratio": round(statistics.median(pairs), 3),
-        "flops": round(6 * parameters * ours_speed / 1e12, 3),
+        "ratios": [round(pair, 3) for pair in pairs],
     }
 
 
@@ -151,32 +208,32 @@ def make_recipe(size: str, options: argparse.Namespace) -> Recipe:
     )
 
 
-def ours(recipe: Recipe, options: argparse.Namespace) -> Callable[[], float]:
-    """Give what trains `--steps` steps and returns tokens a second."""
+def ours(recipe: Recipe, material: Material, options: argparse.Namespace) -> Callable[[], float]:
+    """Give what trains `--steps` steps and returns learnt tokens a second."""
     torch.manual_seed(0)
     model = build_model(recipe.model).to(options.device)
     if recipe.compile:
         compile_blocks(model)
     optimizers = build_optimizers(model, recipe)
-    rows = RandomRows(recipe.model, recipe.stages[0].batch_size)
     progress = Progress()
 
     def learn(steps: int) -> float:
-        with prefetched(rows) as batches:
+        with prefetched(material.batches) as batches:
             stage = Stage(recipe.stages[0], batches)
             started = time.perf_counter()
-            for _ in range(steps):
-                train_step(model, optimizers, stage, recipe, progress)
+            steps_done = [
+                train_step(model, optimizers, stage, recipe, progress) for _ in range(steps)
+            ]
             synchronize(options.device)
-        return steps * rows.batch(0).tokens / (time.perf_counter() - started)
+        return sum(step.tokens for step in steps_done) / (time.perf_counter() - started)
 
     learn(WARM_UP)
     return lambda: learn(options.steps)
 
 
-def theirs(recipe: Recipe, options: argparse.Namespace) -> Callable[[], float]:
+def theirs(recipe: Recipe, material: Material, options: argparse.Namespace) -> Callable[[], float]:
     """Give the same for transformers.Trainer with GPT2LMHeadModel."""
-    from torch.utils.data import Dataset
+    from torch.utils.data import SequentialSampler
     from transformers import (
         GPT2Config,
         GPT2LMHeadModel,
@@ -186,17 +243,27 @@ def theirs(recipe: Recipe, options: argparse.Namespace) -> Callable[[], float]:
     )
 
     shape = recipe.model
-    size = recipe.stages[0].batch_size
-    rows = RandomRows(shape, size)
+    size = material.batch_size
+    samples = material.samples
 
-    class Rows(Dataset):
-        def __len__(self) -> int:
-            return 10_000 * size
+    def collate(rows: list[Sample]) -> dict[str, torch.Tensor]:
+        """Fill up to the longest row."""
+        ids = [torch.tensor(row.input_ids) for row in rows]
+        labels = pad_sequence(
+            [torch.tensor(row.labels) for row in rows], batch_first=True, padding_value=IGNORED
+        )
+        return {
+            "input_ids": pad_sequence(ids, batch_first=True),
+            "attention_mask": pad_sequence([torch.ones_like(i) for i in ids], batch_first=True),
+            "labels": labels,
+            "shift_labels": labels,  # they are the next tokens already
+        }
 
-        def __getitem__(self, place: int) -> dict[str, torch.Tensor]:
-            number = place // size % rows.batches_per_epoch
-            ids = torch.from_numpy(rows.ids[number, place % size, :-1])
-            return {"input_ids": ids, "labels": ids}
+    class InOrder(Trainer):
+        """So that what is learnt in the timed steps is known."""
+
+        def _get_train_sampler(self, *_: Any) -> SequentialSampler:
+            return SequentialSampler(samples)
 
     class Clock(TrainerCallback):
         """Trainer's own preparation is not timed."""
@@ -246,9 +313,18 @@ def theirs(recipe: Recipe, options: argparse.Namespace) -> Callable[[], float]:
                 report_to=[],
                 disable_tqdm=True,
                 dataloader_pin_memory=options.device != "cpu",
+                remove_unused_columns=False,
             )
-            Trainer(model, arguments, train_dataset=Rows(), callbacks=[clock]).train()
-        return options.steps * size * shape.n_ctx / clock.seconds
+            InOrder(
+                model,
+                arguments,
+                data_collator=collate,
+                train_dataset=samples,
+                callbacks=[clock],
+            ).train()
+        timed = samples[WARM_UP * size : (WARM_UP + options.steps) * size]
+        learnt = sum(label != IGNORED for sample in timed for label in sample.labels)
+        return learnt / clock.seconds
 
     learn()
     return learn
