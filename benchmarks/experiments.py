@@ -2,11 +2,15 @@
 
     python benchmarks/experiments.py --corpora ../shared/data --runs runs/experiments \\
         --json benchmarks/results/experiments.json --plot docs/experiments.svg
+    python benchmarks/experiments.py --corpora ../shared/data --bundled \\
+        --json benchmarks/results/bundled.json --plot docs/bundled.svg
 
 Dialogue alone or text first; filtered dialogue or unfiltered; two sizes; GPT, Meena and Evolved Transformer of
 equal size; Korean and Japanese. Every variant learns as many tokens (`--tokens`: of replies, and of text where
 a variant has any), from data sets that `dgm prepare` makes, and is measured on the same dialogues of its
 language: those that the unfiltered data set holds out. The same command goes on where it was stopped.
+
+`--bundled` measures the models that are bundled instead, a language's on the same held-out dialogues.
 
 Tokens are counted, not steps, since a step of packed GPT rows learns more of them than one of Meena's pairs.
 """
@@ -18,7 +22,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +38,11 @@ from dialogue_generation_models.config.training import Recipe
 from dialogue_generation_models.data.stored import PreparedDataset
 from dialogue_generation_models.evaluation.diversity import diversity
 from dialogue_generation_models.evaluation.exchanges import encode_exchanges
-from dialogue_generation_models.evaluation.material import Material, stored_exchanges
+from dialogue_generation_models.evaluation.material import (
+    Material,
+    recipe_material,
+    stored_exchanges,
+)
 from dialogue_generation_models.evaluation.measure import Subject, evaluate, generate_replies
 from dialogue_generation_models.evaluation.scoring import Progress
 from dialogue_generation_models.files import write_whole
@@ -101,6 +109,7 @@ def main() -> None:
     names = [variant.name for variant in VARIANTS]
     parser.add_argument("--corpora", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs/experiments"))
+    parser.add_argument("--bundled", action="store_true", help="measure the bundled models")
     parser.add_argument("--variants", nargs="+", choices=names, default=names)
     parser.add_argument("--tokens", type=int, default=600_000, help="learnt by each variant")
     parser.add_argument("--seeds", type=int, default=1)
@@ -110,14 +119,37 @@ def main() -> None:
     options = parser.parse_args()
     chosen = [variant for variant in VARIANTS if variant.name in options.variants]
     rows = []
-    for seed in range(options.seeds):
-        for variant in chosen:
-            rows.append(experiment(replace(variant, seed=seed), options))
-            print(json.dumps(rows[-1]), flush=True)
+    for row in bundled(options) if options.bundled else experiments(chosen, options):
+        rows.append(row)
+        print(json.dumps(row), flush=True)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     if options.plot:
         draw(rows, options.plot)
+
+
+def bundled(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Measure the bundled models on what their recipes hold out."""
+    for language, languages_name in {"ko": "Korean", "ja": "Japanese"}.items():
+        settings = read_config_file(RECIPES / f"gpt-mini-{language}.toml")
+        material = recipe_material(Recipe(**settings | {"data_root": str(options.corpora)}))
+        for family in ("GPT", "Meena"):
+            name = f"{family.lower()}-mini-{language}"
+            yield {
+                "variant": name,
+                "title": f"{family}, {languages_name}",
+                "language": language,
+                **measure(Subject.load(name), material, options),
+            }
+
+
+def experiments(
+    variants: Sequence[Variant], options: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    """Train and measure variants, each with each seed."""
+    for seed in range(options.seeds):
+        for variant in variants:
+            yield experiment(replace(variant, seed=seed), options)
 
 
 def experiment(variant: Variant, options: argparse.Namespace) -> dict[str, Any]:
