@@ -13,7 +13,12 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from dialogue_generation_models.errors import MissingExtraError, OptionError, TrainingError
+from dialogue_generation_models.errors import (
+    DataError,
+    MissingExtraError,
+    OptionError,
+    TrainingError,
+)
 from dialogue_generation_models.models import build_model
 from dialogue_generation_models.training.blocks import recompute_activations
 from dialogue_generation_models.training.checkpointing import Checkpoints
@@ -77,7 +82,7 @@ def test_without_the_extra_a_run_ends_with_a_sentence_in_the_place_of_curves(
 
 def test_a_report_needs_a_step(recipe: Any, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    with pytest.raises(TrainingError, match="has no step to report"):
+    with pytest.raises(DataError, match="has no step to report"):
         write_report(tmp_path / "report.html", recipe, tmp_path / "log.jsonl")
 
 

@@ -208,7 +208,7 @@ def check_replaceable(path: Path, files: set[str] = _FILES) -> None:
         raise CheckpointError(f"Cannot write {path}: {error.strerror}.") from None
     if other:
         raise CheckpointError(
-            f"The folder {path} holds {len(other)} other file(s); choose a new or empty folder."
+            f"The folder {path} holds {len(other)} other file(s); move them away, or choose a new folder."
         )
 
 

@@ -44,7 +44,7 @@ def train(
     import torch
     from rich.console import Console
 
-    from ..checkpoint.folder import pick_device
+    from ..checkpoint.folder import check_replaceable, pick_device
     from ..config.io import apply_overrides, read_config_file
     from ..config.training import Recipe
     from ..training.estimate import estimate
@@ -64,6 +64,7 @@ def train(
     with start_processes(pick_device(device)) as processes:
         config = read()
         folder = output or Path("runs") / config.name
+        check_replaceable(folder / config.name)  # where the model will be
         with _explaining_stop(folder, is_main=processes.is_main):
             run(config, folder, processes=processes, console=console)
     if not processes.is_main:

@@ -19,8 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ..checkpoint.tensors import save_tensors
-from ..errors import TrainingError
+from ..checkpoint.tensors import TensorFile, save_tensors
+from ..errors import CheckpointError, TrainingError
 from ..files import PARTIAL, replacing
 from .processes import OneProcess, Processes
 
@@ -55,6 +55,10 @@ class Progress:
         self.total_steps += 1
         self.tokens += tokens
         self.seconds += seconds
+
+    def forget_best(self) -> None:
+        """Count validations as if the next one were the first."""
+        self.best_loss, self.best_step, self.validations_since_best = float("inf"), 0, 0
 
 
 class Checkpoints:
@@ -116,6 +120,24 @@ class Checkpoints:
             TrainingError: the disk refuses; those before are intact.
         """
         _write(self._folder / BEST, model.state_dict().items(), progress, self._processes)
+
+    def check_best(self, progress: Progress, *, is_over: bool) -> None:
+        """Look for the best weights that a run tells of; if they are lost, later ones take their place.
+
+        Raises:
+            TrainingError: they are lost, and no later ones will come.
+        """
+        if progress.best_step == 0:
+            return
+        try:
+            TensorFile(self._folder / BEST)
+        except CheckpointError:
+            if is_over:
+                raise TrainingError(
+                    f"The training in {self._folder} is over, and its best weights ({BEST}) are missing or "
+                    f"damaged; put them back, or remove {_PATTERN} there and train again by the same command."
+                ) from None
+            progress.forget_best()
 
     def _tidy(self) -> None:
         """Remove older checkpoints, and what writers that were killed left behind."""

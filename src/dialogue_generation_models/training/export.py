@@ -18,7 +18,7 @@ from ..evaluation.card import CardFacts, DataSource, TrainingFacts, model_card
 from ..evaluation.material import recipe_material
 from ..evaluation.measure import Subject, Track, evaluate
 from ..tokenizer.tokenizer import Tokenizer
-from .checkpointing import BEST
+from .checkpointing import BEST, Checkpoints
 from .interruption import only_trainer
 from .report import describe_machine
 from .run import DATA, LOG, TOKENIZER
@@ -99,15 +99,14 @@ def _data(recipe: Recipe, run: Path) -> tuple[DataSource, ...]:
 
 
 def training_facts(recipe: Recipe, run: Path, command: str) -> TrainingFacts:
-    """Read from a run's log how its model came to be."""
-    log = list(read_log(run / LOG))
-    machine = [record for record in log if "hardware" in record][-1]
-    last = [record for record in log if "seconds" in record][-1]
+    """Read from a run's newest checkpoint and its log how its model came to be."""
+    done = Checkpoints(run).progress()
+    machines = [record for record in read_log(run / LOG) if "hardware" in record]
     return TrainingFacts(
-        steps=last["step"],
-        tokens=last["tokens"],
-        hours=last["seconds"] / 3600,
-        hardware=describe_machine(machine),
+        steps=done.total_steps,
+        tokens=done.tokens,
+        hours=done.seconds / 3600,
+        hardware=describe_machine(machines[-1]) if machines else "not recorded",
         seed=recipe.seed,
         command=command,
         note=recipe.training_note,

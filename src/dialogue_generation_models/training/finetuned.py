@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ..checkpoint.tensors import read_tensors
 from ..config.evaluation import EvaluationConfig
 from ..config.training import Recipe
 from ..data.stored import PreparedDataset
-from ..errors import TrainingError
+from ..errors import DataError, TrainingError
 from ..evaluation.card import BaseFacts, CardFacts, DataSource, model_card
 from ..evaluation.material import Material, stored_exchanges
 from ..evaluation.measure import Subject, Track, evaluate
@@ -41,7 +42,7 @@ _NO_SAMPLES = (
 def measure_base(base: Base, dataset: PreparedDataset, run: Path, track: Track) -> Evaluation:
     """Measure the base on the held-out replies, or read what an earlier call measured."""
     path = run / "base-evaluation.json"
-    if path.exists():
+    with suppress(DataError):  # there is none yet, or it is damaged
         return Evaluation.read(path)
     subject = Subject(base.name, base.model, base.tokenizer, base.decoding)
     found = evaluate(subject, _material(dataset), _OPTIONS, track)

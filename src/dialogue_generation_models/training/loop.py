@@ -111,8 +111,8 @@ def train(
 
     Raises:
         KeyboardInterrupt: the run was to stop, and did.
-        TrainingError: the loss is no longer finite, data cannot be read or a checkpoint cannot be written;
-            the last checkpoint is intact.
+        TrainingError: the loss is no longer finite, data cannot be read or a checkpoint cannot be written (the
+            last checkpoint is intact); or the best weights of a finished training are lost.
     """
     processes = processes or _alone(model)
     if recipe.activation_checkpointing:
@@ -122,6 +122,7 @@ def train(
     learner = processes.prepare(model)
     optimizers = build_optimizers(model, recipe)
     progress = checkpoints.load(model, optimizers)
+    checkpoints.check_best(progress, is_over=_is_over(progress, stages, recipe))
     for index in range(progress.stage, len(stages)):
         if index > progress.stage:
             progress.stage, progress.step = index, 0
@@ -259,6 +260,12 @@ def _note_loss(progress: Progress, loss: float) -> bool:
 def _has_waited(progress: Progress, recipe: Recipe) -> bool:
     """Say whether the best loss is so old that the run is to end early."""
     return recipe.patience is not None and progress.validations_since_best >= recipe.patience
+
+
+def _is_over(progress: Progress, stages: Sequence[Stage], recipe: Recipe) -> bool:
+    is_last_stage = progress.stage == len(stages) - 1
+    is_done = is_last_stage and progress.step >= stages[-1].config.steps
+    return is_done or (is_last_stage and _has_waited(progress, recipe))
 
 
 def _scored_places(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from ..data.pictures import (
     render_page,
     report_style,
 )
-from ..errors import TrainingError
+from ..errors import DataError, TrainingError
 from ..files import write_whole
 from .view import read_log
 
@@ -43,7 +43,8 @@ def write_report(path: Path, recipe: Recipe, log: Path) -> None:
 
     Raises:
         MissingExtraError: jinja2 or matplotlib is not installed.
-        TrainingError: the log has no step, or the disk refuses.
+        DataError: the log has no step.
+        TrainingError: the disk refuses.
     """
     check_report_packages("train")
     curves = _read(log)
@@ -75,11 +76,11 @@ def describe_machine(record: dict[str, Any]) -> str:
 
 
 def _read(log: Path) -> _Curves:
-    records = list(read_log(log)) if log.exists() else []
+    records = list(read_log(log))
     steps = [record for record in records if "loss" in record]
     machines = [record for record in records if "hardware" in record]
     if not steps or not machines:
-        raise TrainingError(f"{log} has no step to report; train first.")
+        raise DataError(f"{log} has no step to report.")
     return _Curves(steps, [r for r in records if "validation_loss" in r], machines[-1])
 
 

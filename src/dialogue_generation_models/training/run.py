@@ -24,7 +24,14 @@ from rich.console import Console
 
 from ..config.io import read_config_file
 from ..config.training import Recipe
-from ..errors import ConfigError, MissingExtraError, OptionError, TrainingError
+from ..errors import (
+    ConfigError,
+    DataError,
+    MissingExtraError,
+    OptionError,
+    TokenizerError,
+    TrainingError,
+)
 from ..files import write_whole
 from ..tokenizer.tokenizer import Tokenizer
 from .checkpointing import Checkpoints, Progress
@@ -125,7 +132,7 @@ def _open_tracker(folder: Path, done: Progress) -> Tracker:
 def _report(recipe: Recipe, folder: Path, console: Console) -> None:
     try:
         write_report(folder / REPORT, recipe, folder / LOG)
-    except MissingExtraError as missing:
+    except (MissingExtraError, DataError) as missing:
         console.print(f"No {REPORT}: {missing}", highlight=False, markup=False)
 
 
@@ -169,6 +176,13 @@ def _make_tokenizer(corpus: Corpus, folder: Path, console: Console) -> None:
     if not path.exists():
         console.print("Training the tokenizer ...")
         _write(path, corpus.train_tokenizer().to_bytes())
+        return
+    try:
+        Tokenizer.from_file(path)
+    except TokenizerError:
+        raise TrainingError(
+            f"{path} is damaged; remove it, and the same command makes it again."
+        ) from None
 
 
 def _claim(folder: Path, recipe: Recipe) -> None:
@@ -189,7 +203,11 @@ def changed_fields(folder: Path, recipe: Recipe) -> list[str]:
         ConfigError: the record of that run is damaged.
     """
     current = _recorded(recipe)
-    before = read_config_file(folder / RECIPE)
+    try:
+        before = read_config_file(folder / RECIPE)
+    except ConfigError as error:
+        reason = str(error).rstrip(".")
+        raise ConfigError(f"{reason}; remove it to go on by this recipe.") from None
     # Fields that are newer than the file have their defaults.
     with suppress(ConfigError):
         before = _recorded(Recipe(**before))
@@ -225,7 +243,13 @@ def _check_data(folder: Path, corpus: Corpus) -> None:
     if not path.exists():
         _write_json(path, facts)
         return
-    before = {fact["path"]: fact["sha256"] for fact in json.loads(path.read_text(encoding="utf-8"))}
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))
+        before = {fact["path"]: fact["sha256"] for fact in records}
+    except (ValueError, TypeError, KeyError):
+        raise TrainingError(
+            f"{path} is damaged; remove it to go on, if the data are those that the run began with."
+        ) from None
     changed = [fact["path"] for fact in facts if before.get(fact["path"]) != fact["sha256"]]
     if changed:
         raise TrainingError(

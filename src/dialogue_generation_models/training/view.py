@@ -198,10 +198,14 @@ def describe_time(seconds: float) -> str:
 
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records of a log; a run that was cut off may have left half a line, which is left out."""
-    for line in path.read_text("utf-8").splitlines():
+    """Yield the records of a log, if there is one; half lines, as a power cut leaves them, are left out."""
+    if not path.exists():
+        return
+    for line in path.read_text("utf-8", errors="replace").splitlines():
         with suppress(ValueError):
-            yield json.loads(line)
+            record = json.loads(line)
+            if isinstance(record, dict):
+                yield record
 
 
 def cut_log(path: Path, last_step: int) -> None:
