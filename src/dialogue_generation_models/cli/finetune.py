@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import DeviceOption
+from .options import ConsentOption, DeviceOption, MeOption, PreparationOption, ThreadsOption
 from .progress import show_progress, show_stages
 
 if TYPE_CHECKING:
@@ -36,21 +36,12 @@ def finetune(
         Path,
         typer.Option("-o", "--output", metavar="MODEL", help="The folder of the new model."),
     ] = Path("my-bot"),
-    me: Annotated[
-        str | None,
-        typer.Option("--me", metavar="NAME", help="Learn only this person's messages as replies."),
-    ] = None,
+    me: MeOption = None,
     data: Annotated[
         Path | None,
         typer.Option("--data", metavar="DATASET", help="A data set of dgm prepare, for INPUT."),
     ] = None,
-    has_consent: Annotated[
-        bool,
-        typer.Option(
-            "--i-have-consent",
-            help="Vouch for all inputs: everybody agreed and is of age, and licences allow it.",
-        ),
-    ] = False,
+    has_consent: ConsentOption = False,
     is_lora: Annotated[
         bool, typer.Option("--lora", help="Train low-rank adapters alone, and merge them.")
     ] = False,
@@ -74,12 +65,7 @@ def finetune(
         float | None,
         typer.Option("--dp-clip", help="Longest gradient of a dialogue.  [default: 1.0]"),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", metavar="FILE.toml", help="Settings and consent, as for dgm prepare."
-        ),
-    ] = None,
+    config: PreparationOption = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="How it learns, e.g. epochs=3."),
@@ -88,7 +74,7 @@ def finetune(
         bool, typer.Option("--overwrite", help="Replace an older model and its run.")
     ] = False,
     device: DeviceOption = None,
-    threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0 for all.")] = 0,
+    threads: ThreadsOption = 0,
 ) -> None:
     """Let a model learn from your chats, and leave the result in MODEL.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -58,6 +59,26 @@ PrecisionOption: TypeAlias = Annotated[
 DeviceOption: TypeAlias = Annotated[
     str | None,
     typer.Option("--device", help="cpu, cuda or cuda:N; by default a GPU if there is one."),
+]
+ThreadsOption: TypeAlias = Annotated[
+    int, typer.Option("--threads", min=0, help="Processor threads; 0 for all.")
+]
+PreparationOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE.toml", help="Settings of the preparation, licences and consent."
+    ),
+]
+MeOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--me", metavar="NAME", help="Learn only this person's messages as replies."),
+]
+ConsentOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--i-have-consent",
+        help="Vouch for all inputs: everybody agreed and is of age, and licences allow it.",
+    ),
 ]
 
 

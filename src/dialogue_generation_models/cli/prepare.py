@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import DataError
+from .options import ConsentOption, MeOption, PreparationOption
 from .progress import show_stages
 
 app = typer.Typer(add_completion=False)
@@ -33,10 +34,7 @@ def prepare(
             "--tokenizer", metavar="MODEL", help="A model's name or folder, or a tokenizer.model."
         ),
     ],
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE.toml", help="Settings, licences and consent."),
-    ] = None,
+    config: PreparationOption = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. dedup.near=false."),
@@ -47,10 +45,7 @@ def prepare(
             "--profile", metavar="NAME", help="filtered or unfiltered.  [default: filtered]"
         ),
     ] = None,
-    me: Annotated[
-        str | None,
-        typer.Option("--me", metavar="NAME", help="Learn only this person's messages as replies."),
-    ] = None,
+    me: MeOption = None,
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=1, help="Processes; the result is the same.  [default: 1]"),
@@ -63,13 +58,7 @@ def prepare(
         int | None,
         typer.Option("--review", min=1, help="Messages to put aside in DATASET-review.csv."),
     ] = None,
-    has_consent: Annotated[
-        bool,
-        typer.Option(
-            "--i-have-consent",
-            help="Vouch for all inputs: everybody agreed and is of age, and licences allow it.",
-        ),
-    ] = False,
+    has_consent: ConsentOption = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an older data set.")
     ] = False,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DeviceOption
+from .options import DeviceOption, ThreadsOption
 from .progress import show_progress
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def train(
         typer.Option("-o", "--output", help="Folder of the run.  [default: runs/NAME]"),
     ] = None,
     device: DeviceOption = None,
-    threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0 for all.")] = 0,
+    threads: ThreadsOption = 0,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Say what it will take (size, memory, time), and stop."),
