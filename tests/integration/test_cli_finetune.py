@@ -6,6 +6,7 @@ import json
 import pkgutil
 import random
 import re
+import shutil
 import stat
 import sys
 import unicodedata
@@ -53,8 +54,8 @@ def write_export(path: Path, days: int) -> Path:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenizer) -> Path:
-    """A folder with an export, settings, and a model to begin with."""
+def material(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenizer) -> Path:
+    """A folder with an export, settings, and a model to begin with; for `place` to copy."""
     folder = tmp_path_factory.mktemp("finetune")
     write_export(folder / "chat.txt", 120)
     (folder / "prep.toml").write_text(SETTINGS, encoding="utf-8")
@@ -70,10 +71,24 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenizer) -
 
 
 @pytest.fixture(scope="module")
-def bot(place: Path) -> Path:
-    """The folder of a fine-tuned model."""
-    assert main(call(place, "bot", "--me", ME)) == 0
-    return place / "bot"
+def finished(material: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a fine-tuned model and its run; for `bot` to copy."""
+    folder = tmp_path_factory.mktemp("finished") / "place"
+    assert main(call(Path(shutil.copytree(material, folder)), "bot", "--me", ME)) == 0
+    return folder
+
+
+@pytest.fixture
+def place(material: Path, tmp_path: Path) -> Path:
+    """A folder of the test's own with an export, settings, and a model to begin with."""
+    return Path(shutil.copytree(material, tmp_path / "place"))
+
+
+@pytest.fixture
+def bot(place: Path, finished: Path) -> Path:
+    """A fine-tuned model in the test's own folder, its run beside it."""
+    shutil.copytree(finished / "bot.run", place / "bot.run")
+    return Path(shutil.copytree(finished / "bot", place / "bot"))
 
 
 def call(place: Path, output: str, *options: str, export: str = "chat.txt") -> list[str]:
@@ -131,7 +146,7 @@ def test_only_what_is_scrubbed_stays_and_it_stays_private(bot: Path) -> None:
             assert not any(word.encode() in content for word in (ME, OTHER, PHONE)), path.name
 
 
-def test_replies_of_me_alone_are_learnt(bot: Path) -> None:
+def test_replies_of_me_alone_are_learnt(bot: Path, finished: Path) -> None:
     dataset = PreparedDataset(bot.with_name("bot.run") / "data")
     learnt = [
         text
@@ -142,7 +157,7 @@ def test_replies_of_me_alone_are_learnt(bot: Path) -> None:
     ]
     assert len(learnt) > 300
     assert all(text.startswith((*ANSWERED, "그래 저장할게")) for text in learnt)
-    assert [use["run"] for use in read_uses(dataset.folder)] == [str(bot.with_name("bot.run"))]
+    assert [use["run"] for use in read_uses(dataset.folder)] == [str(finished / "bot.run")]
 
 
 def stop_after_a_step(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
@@ -259,6 +274,18 @@ def test_texts_left_by_a_call_that_was_killed_while_tidying_up_go_away(
     assert not (run / ".data.work").exists()
 
 
+def test_a_model_that_was_removed_is_made_again_by_the_same_command(place: Path, bot: Path) -> None:
+    """Also where the log and the base's figures are damaged."""
+    expected = load_folder(bot).model.state_dict()
+    shutil.rmtree(bot)
+    run = bot.with_name("bot.run")
+    (run / "log.jsonl").unlink()
+    (run / "base-evaluation.json").write_text("{", encoding="utf-8")
+    assert main(call(place, "bot", "--me", ME)) == 0
+    found = load_folder(bot).model.state_dict()
+    assert all(torch.equal(weight, found[name]) for name, weight in expected.items())
+
+
 def test_a_data_set_is_learnt_from_where_it_is(place: Path, bot: Path) -> None:
     dataset = bot.with_name("bot.run") / "data"
     where = ["--model", str(place / "base"), "-o", str(place / "from-data"), "--device", "cpu"]
@@ -372,13 +399,14 @@ def test_a_file_that_cannot_be_read_is_not_passed_over(
 
 
 def test_another_tokenizer_is_refused(
-    place: Path, bot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    place: Path, bot: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = sorted(place.rglob("*"))
     dataset = bot.with_name("bot.run") / "data"
-    options = ["--model", "gpt-mini-ko", "-o", str(tmp_path / "x"), "--device", "cpu"]
+    options = ["--model", "gpt-mini-ko", "-o", str(place / "x"), "--device", "cpu"]
     assert main(["finetune", "--data", str(dataset), *options]) == 1
     assert "another tokenizer" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    assert sorted(place.rglob("*")) == before
 
 
 def test_who_was_forgotten_does_not_come_back_by_overwriting(
@@ -389,14 +417,12 @@ def test_who_was_forgotten_does_not_come_back_by_overwriting(
     assert main(call(place, "bot", "--me", ME, "--overwrite")) == 2
     assert "would bring them back" in capsys.readouterr().err
     assert record.exists()
-    record.unlink()
 
 
 def test_a_run_of_other_inputs_is_not_gone_on_with(
     place: Path, bot: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (bot / "model.safetensors").rename(bot.parent / "kept")  # as if the model had been moved away
-    (bot / "config.json").unlink()
+    shutil.rmtree(bot)
     assert main(call(place, "bot", "--me", OTHER)) == 2
     assert "other inputs or settings" in capsys.readouterr().err
 
