@@ -53,20 +53,26 @@ def write_export(path: Path, days: int) -> Path:
     return path
 
 
+def write_base(folder: Path, tokenizer: Tokenizer | None, seed: int) -> None:
+    """Write the model to begin with."""
+    assert tokenizer is not None
+    config = GPTConfig(
+        vocab_size=tokenizer.vocab_size, n_ctx=64, n_embd=32, n_layer=2, n_head=4, n_inner=64
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = GPT(config)
+    card = "---\nlicense: mit\n---\nA card.\n"
+    save_folder(folder, model, tokenizer, DecodingConfig(max_tokens=6), card=card)
+
+
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenizer) -> Path:
     """A folder with an export, settings, and a model to begin with; for `place` to copy."""
     folder = tmp_path_factory.mktemp("finetune")
     write_export(folder / "chat.txt", 120)
     (folder / "prep.toml").write_text(SETTINGS, encoding="utf-8")
-    config = GPTConfig(
-        vocab_size=tiny_tokenizer.vocab_size, n_ctx=64, n_embd=32, n_layer=2, n_head=4, n_inner=64
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = GPT(config)
-    card = "---\nlicense: mit\n---\nA card.\n"
-    save_folder(folder / "base", model, tiny_tokenizer, DecodingConfig(max_tokens=6), card=card)
+    write_base(folder / "base", tiny_tokenizer, seed=0)
     return folder
 
 
@@ -202,6 +208,9 @@ def test_a_stopped_call_is_refused_other_options_and_overwrite_begins_anew(
     assert "--overwrite to begin anew" in refusal
     assert main([*call(place, "other", "--me", OTHER)]) == 2
     assert "add --overwrite to begin anew" in capsys.readouterr().err
+    write_base(place / "elsewhere" / "base", load_folder(place / "base").tokenizer, seed=1)
+    assert main([*stopped, "--model", str(place / "elsewhere" / "base")]) == 2
+    assert "changed: --model)" in capsys.readouterr().err
     assert first_key(place / "other.run") == key
     assert main([*stopped, *options, "--overwrite"]) == 0
     assert first_key(place / "other.run") != key

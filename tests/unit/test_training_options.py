@@ -13,6 +13,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from dialogue_generation_models.checkpoint.folder import save_folder
+from dialogue_generation_models.config.decoding import DecodingConfig
 from dialogue_generation_models.data.dataset import IGNORED, Batch
 from dialogue_generation_models.errors import ConfigError, DataError, TrainingError
 from dialogue_generation_models.models import build_model
@@ -269,6 +271,50 @@ def test_a_run_of_an_older_version_goes_on(tmp_path: Path) -> None:
     del record["accumulate"], record["stages"][0]["schedule"]
     (folder / "recipe.json").write_text(json.dumps(record), encoding="utf-8")
     assert run(recipe, folder, processes=OneProcess(), console=quiet).total_steps == 12
+
+
+def save_base(folder: Path, seed: int) -> str:
+    """Write a model to start from, of the shape of `run_recipe`."""
+    torch.manual_seed(seed)
+    model = build_model(run_recipe(Path(), GPT).model)
+    save_folder(folder, model, None, DecodingConfig(), card="")
+    return str(folder)
+
+
+def test_the_model_that_a_run_starts_from_is_known_by_its_weights(tmp_path: Path) -> None:
+    """Two folders may have the same last name, and one model may be moved."""
+    recipe = run_recipe(write_talk(tmp_path / "data"), GPT)
+    recipe = recipe.replace(start_from=save_base(tmp_path / "a" / "base", 0))
+    folder, quiet = tmp_path / "run", Console(quiet=True)
+    run(recipe, folder, processes=OneProcess(), console=quiet)
+    other = recipe.replace(start_from=save_base(tmp_path / "b" / "base", 1))
+    with pytest.raises(TrainingError, match=r"changed: start_from_sha256\)"):
+        run(other, folder, processes=OneProcess(), console=quiet)
+    moved = recipe.replace(start_from=save_base(tmp_path / "moved", 0))
+    assert run(moved, folder, processes=OneProcess(), console=quiet).total_steps == 12
+
+
+def test_a_run_whose_record_has_no_hash_of_its_base_knows_it_by_name(tmp_path: Path) -> None:
+    recipe = run_recipe(write_talk(tmp_path / "data"), GPT)
+    recipe = recipe.replace(start_from=save_base(tmp_path / "base", 0))
+    folder, quiet = tmp_path / "run", Console(quiet=True)
+    run(recipe, folder, processes=OneProcess(), console=quiet)
+    record = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    del record["start_from_sha256"]
+    (folder / "recipe.json").write_text(json.dumps(record), encoding="utf-8")
+    assert run(recipe, folder, processes=OneProcess(), console=quiet).total_steps == 12
+    other = recipe.replace(start_from=save_base(tmp_path / "other", 0))
+    with pytest.raises(TrainingError, match=r"changed: start_from\)"):
+        run(other, folder, processes=OneProcess(), console=quiet)
+
+
+def test_a_recipe_may_say_which_weights_it_starts_from(tmp_path: Path) -> None:
+    recipe = run_recipe(write_talk(tmp_path / "data"), GPT)
+    base = save_base(tmp_path / "base", 0)
+    pinned = recipe.replace(start_from=base, start_from_sha256="0" * 64)
+    with pytest.raises(TrainingError, match="has other weights"):
+        run(pinned, tmp_path / "run", processes=OneProcess(), console=Console(quiet=True))
+    assert not (tmp_path / "run" / "recipe.json").exists()
 
 
 def test_data_that_is_gone_when_a_run_goes_on_is_named_and_the_checkpoint_stays(

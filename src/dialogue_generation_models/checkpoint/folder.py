@@ -39,7 +39,7 @@ from ..errors import (
 )
 from ..files import PARTIAL, previous_of, put_in_place
 from ..tokenizer.tokenizer import Tokenizer
-from .tensors import build_empty, check_tensor, fill, read_tensors, write_tensors
+from .tensors import build_empty, check_tensor, fill, hash_tensors, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from ..models import Model
@@ -112,9 +112,7 @@ def load_folder(
     """
     place = pick_device(device)
     dtype = _pick_dtype(precision, place)
-    found = path if path.is_dir() or not previous_of(path).is_dir() else previous_of(path)
-    if not found.is_dir():
-        raise ModelNotFoundError(f"There is no model folder {path}; check the path.")
+    found = _present(path)
     config = read_model_config(found / CONFIG)
     tokenizer = _load_tokenizer(found / TOKENIZER, config)
     decoding = _load_decoding(found / DECODING)
@@ -123,6 +121,16 @@ def load_folder(
     empty = build_empty(config, len(tensors), source)
     model = fill(empty, tensors, source, device=place, dtype=None if is_mapped else dtype)
     return ModelFolder(model, tokenizer, decoding, found)
+
+
+def hash_weights(path: Path) -> str:
+    """Return the SHA-256 by which a model folder's weights are known, whatever the folder is called.
+
+    Raises:
+        ModelNotFoundError: there is no such folder.
+        CheckpointError: its weights are damaged.
+    """
+    return hash_tensors(_present(path) / WEIGHTS)
 
 
 def save_folder(
@@ -210,6 +218,18 @@ def check_replaceable(path: Path, files: set[str] = _FILES) -> None:
         raise CheckpointError(
             f"The folder {path} holds {len(other)} other file(s); move them away, or choose a new folder."
         )
+
+
+def _present(path: Path) -> Path:
+    """Return where a model folder is: in its place, or beside it if a replacement was cut off.
+
+    Raises:
+        ModelNotFoundError: it is nowhere.
+    """
+    found = path if path.is_dir() or not previous_of(path).is_dir() else previous_of(path)
+    if not found.is_dir():
+        raise ModelNotFoundError(f"There is no model folder {path}; check the path.")
+    return found
 
 
 def _load_tokenizer(path: Path, config: ModelConfig) -> Tokenizer | None:

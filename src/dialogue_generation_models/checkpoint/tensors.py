@@ -105,6 +105,16 @@ def read_tensors(path: Path) -> TensorFile:
     return tensors
 
 
+def hash_tensors(path: Path) -> str:
+    """Return the SHA-256 by which the weights in a file are known; reckoned where none is recorded.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or no safetensors file.
+    """
+    tensors = TensorFile(path)
+    return tensors.metadata.get(_HASH) or _hash(tensors)
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file with the hash of its weights.
 

@@ -107,6 +107,8 @@ class Recipe(Config):
     """Decides initial weights, order of the data and dropout."""
     start_from: str | None = None
     """The model, a name or a folder, whose weights the training begins with; fresh ones by default."""
+    start_from_sha256: str | None = None
+    """The hash of these weights, which a run's record has; a model with others is refused. Any by default."""
     lora: LoRAConfig | None = None
     """Train adapters alone, which are merged into the weights in the end; all weights by default."""
     privacy: PrivacyConfig | None = None

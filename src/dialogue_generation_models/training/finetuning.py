@@ -27,6 +27,7 @@ from ..checkpoint.folder import (
     TOKENIZER,
     check_replaceable,
     find_folder,
+    hash_weights,
     load_folder,
 )
 from ..config.finetuning import FinetuningConfig
@@ -163,7 +164,7 @@ def _finetune(
     """Fine-tune in a run's folder that is held; `material` is the data set, or how it is to be prepared."""
     options = describe_options(
         config,
-        model=base.name,
+        model=base.sha256,
         data=material.sha256 if isinstance(material, PreparedDataset) else "",
         overwrite=order.overwrite,
     )
@@ -244,7 +245,8 @@ def _load_base(name: str) -> Base:
         raise TokenizerError(
             f"The model {name} has no tokenizer.model, so it cannot learn from text."
         )
-    return Base(folder.name, folder, loaded.model, loaded.tokenizer, loaded.decoding)
+    digest = hash_weights(folder)
+    return Base(folder.name, folder, digest, loaded.model, loaded.tokenizer, loaded.decoding)
 
 
 def _dataset(

@@ -46,6 +46,8 @@ class Base:
     name: str
     """As the user calls it, or its folder's name."""
     folder: Path
+    sha256: str
+    """Of its weights, by which it is known."""
     model: Model
     tokenizer: Tokenizer
     decoding: DecodingConfig

@@ -31,7 +31,7 @@ def describe_options(
 
     Args:
         config: how it learns.
-        model: name of the base.
+        model: hash of the base's weights.
         data: hash of a data set that was given; else empty.
         overwrite: whether an older model may be replaced.
     """

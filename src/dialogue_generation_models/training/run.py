@@ -40,7 +40,7 @@ from .interruption import only_trainer, stop_after_step
 from .loop import train
 from .processes import Processes
 from .report import write_report
-from .starting import starting_model
+from .starting import base_hash, starting_model
 from .view import RunView, SilentView, Tracker
 
 RECIPE = "recipe.json"
@@ -210,13 +210,21 @@ def changed_fields(folder: Path, recipe: Recipe) -> list[str]:
         raise ConfigError(f"{reason}; remove it to go on by this recipe.") from None
     # Fields that are newer than the file have their defaults.
     with suppress(ConfigError):
-        before = _recorded(Recipe(**before))
+        before = _without_places(Recipe(**before))
+    # A base is known by its weights, if they were recorded, and not by its name.
+    is_known = before.get("start_from_sha256") is not None
+    free = _FREE | {"start_from" if is_known else "start_from_sha256"}
     places = _differences(before, current)
-    return sorted(place for place in places if place.partition(".")[0] not in _FREE)
+    return sorted(place for place in places if place.partition(".")[0] not in free)
 
 
 def _recorded(recipe: Recipe) -> dict[str, Any]:
-    """Return a recipe as a folder holds it: of whole paths, which tell of people, only the last name."""
+    """Return a recipe as a folder holds it, with the hash of the weights that it starts from."""
+    return _without_places(recipe) | {"start_from_sha256": base_hash(recipe)}
+
+
+def _without_places(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as JSON: of whole paths, which tell of people, only the last name."""
     record: dict[str, Any] = json.loads(recipe.model_dump_json())
     for field in ("start_from", "data_root"):
         if record[field] is not None and Path(record[field]).is_absolute():

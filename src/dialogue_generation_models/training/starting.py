@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ..checkpoint.folder import find_folder, load_folder
+from ..checkpoint.folder import find_folder, hash_weights, load_folder
 from ..checkpoint.tensors import build_empty, fill
 from ..config.training import Recipe
 from ..errors import CheckpointError, TrainingError
@@ -41,6 +41,24 @@ def starting_model(recipe: Recipe) -> Model:
     from .lora import attach
 
     return attach(model, recipe.lora)
+
+
+def base_hash(recipe: Recipe) -> str | None:
+    """Return the SHA-256 of the weights that a training begins with; None for fresh ones.
+
+    Raises:
+        TrainingError: the recipe asks for others.
+        ModelNotFoundError, CheckpointError: there is no such model, or it is damaged.
+    """
+    if recipe.start_from is None:
+        return None
+    found = hash_weights(find_folder(recipe.start_from))
+    if recipe.start_from_sha256 not in (None, found):
+        raise TrainingError(
+            f"The model {recipe.start_from} has other weights (SHA-256 {found[:12]}…) than the recipe asks "
+            "for; give the right model, or leave start_from_sha256 out."
+        )
+    return found
 
 
 def trained_model(recipe: Recipe, tensors: Mapping[str, Tensor], source: str) -> Model:
