@@ -116,6 +116,7 @@ def test_an_export_becomes_a_model_that_chats_and_says_what_was_gained(bot: Path
     card = (bot / "README.md").read_text(encoding="utf-8")
     assert 'base_model: "base"' in card
     assert "Weights under the licence mit." in card
+    assert "| private, vouched for by who prepared it |" in card
     assert re.search(r"\| time \| [\d.]+ minutes \|", card)
     row = next(line for line in card.splitlines() if line.startswith("| perplexity per token"))
     before, after = (float(cell) for cell in row.split("|")[2:4])

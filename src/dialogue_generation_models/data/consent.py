@@ -6,9 +6,10 @@ with `.source.toml` or `.source.json` behind. Without one the input is refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from ..config.io import read_config_file
 from ..config.preparation import SourceStatement
@@ -36,6 +37,22 @@ def find_statement(path: Path, statements: Sequence[SourceStatement]) -> SourceS
                     f"The {suffix} file beside an input cannot be used. {reason}"
                 ) from None
     return SourceStatement()
+
+
+def describe_statement(said: Mapping[str, Any], *, is_private: bool) -> str:
+    """Say in words by whose leave an input was learnt from.
+
+    Args:
+        said: what a manifest tells of the input.
+        is_private: whether it is a private chat, and not a corpus.
+    """
+    if said.get("license"):
+        return str(said["license"])
+    if not is_private:
+        return "no licence stated"
+    if said.get("consent"):
+        return "private, with the consent of its people"
+    return "private, vouched for by who prepared it"
 
 
 def check_statement(

@@ -22,7 +22,7 @@ from ..evaluation.report import Evaluation
 from .checkpointing import BEST
 from .export import training_facts
 from .lora import save_adapter
-from .planning import Base
+from .planning import Base, describe_licences
 from .private import describe_privacy
 from .run import LOG
 from .starting import adapted_model, trained_model
@@ -141,7 +141,7 @@ def _data(dataset: PreparedDataset) -> tuple[DataSource, ...]:
     return tuple(
         DataSource(
             source["name"],
-            source["files"][0].get("license", "private, with the consent of its people"),
+            describe_licences([source]),
             "fine-tuning",
             source["kept"].get("train", {}).get("dialogues", 0),
         )

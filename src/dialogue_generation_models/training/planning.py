@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -18,6 +18,8 @@ from ..config.decoding import DecodingConfig
 from ..config.finetuning import FinetuningConfig
 from ..config.model import EncoderDecoderConfig
 from ..config.training import Recipe, SourceConfig, StageConfig
+from ..data.consent import describe_statement
+from ..data.sources import PRIVATE
 from ..data.stored import PreparedDataset
 from ..errors import DataError
 from ..tokenizer.tokenizer import Tokenizer
@@ -72,7 +74,12 @@ def plan(
     once = StageConfig(
         name="finetune",
         objective="dialogue",
-        sources=[SourceConfig(path=dataset.folder.name, license=_licence(dataset))],
+        sources=[
+            SourceConfig(
+                path=dataset.folder.name,
+                license=describe_licences(dataset.manifest["sources"]),
+            )
+        ],
         steps=1,
         batch_size=1,
         learning_rate=config.learning_rate or (_LORA_RATE if config.lora else _RATE),
@@ -152,10 +159,14 @@ def _base_licence(folder: Path) -> str:
     return "other"
 
 
-def _licence(dataset: PreparedDataset) -> str:
-    """Name the licences of a data set's sources; a private chat has none."""
-    files = [file for source in dataset.manifest["sources"] for file in source["files"]]
-    return ", ".join(dict.fromkeys(file.get("license", "with consent") for file in files))
+def describe_licences(sources: Iterable[Mapping[str, Any]]) -> str:
+    """Say by whose leave sources of a data set were learnt from, as its manifest tells of them."""
+    said = (
+        describe_statement(file, is_private=source["kind"] in PRIVATE)
+        for source in sources
+        for file in source["files"]
+    )
+    return "; ".join(dict.fromkeys(said))
 
 
 def _language(tokenizer: Tokenizer) -> Literal["ko", "ja", "en"]:
