@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,8 +72,18 @@ def train(
         return
     console.print("Measuring the best model ...")
     with _explaining_stop(folder), show_progress() as track:
-        path = export(config, folder, command=f"dgm train {recipe.as_posix()}", track=track)
+        path = export(config, folder, command=_command(recipe), track=track)
     console.print(f"Done: {path}\nTalk to it: dgm chat --model {path}", highlight=False)
+
+
+def _command(recipe: Path) -> str:
+    """Return the command for the card, without a whole path, which tells of people."""
+    here = Path.cwd()
+    if recipe.is_absolute():
+        told = recipe.relative_to(here) if recipe.is_relative_to(here) else Path(recipe.name)
+    else:
+        told = recipe
+    return f"dgm train {shlex.quote(told.as_posix())}"
 
 
 @contextmanager

@@ -51,6 +51,17 @@ class SourceFacts:
     lines: int
 
 
+def told_path(path: str, data_root: str) -> str:
+    """Return a source's path as a run's records tell it; a whole path, which tells of people, is shortened.
+
+    Of a source below the recipe's `data_root` the rest is left, of others the last name.
+    """
+    whole, root = Path(path), Path(data_root).absolute()
+    if not whole.is_absolute():
+        return path
+    return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else whole.name
+
+
 class Corpus:
     """Reads a recipe's sources.
 
@@ -239,16 +250,17 @@ class Corpus:
         return PackedRows(samples, model, batch_size, recipe.seed)
 
     def _facts(self, source: SourceConfig) -> SourceFacts:
+        told = told_path(source.path, self._recipe.data_root)
         if source.path in self._prepared:
             dataset = self._prepared[source.path]
             dataset.verify()
             counts = dataset.manifest["counts"].values()
             lines = sum(row["dialogues"] for row in counts)
-            return SourceFacts(source.path, source.license, dataset.sha256, lines)
+            return SourceFacts(told, source.license, dataset.sha256, lines)
         path = self._root / source.path
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with open_text(path) as lines:
-            return SourceFacts(source.path, source.license, digest, sum(1 for _ in lines))
+            return SourceFacts(told, source.license, digest, sum(1 for _ in lines))
 
     def _dialogues(self, source: SourceConfig) -> Iterator[Dialogue]:
         return islice(read_dialogues(self._root / source.path), source.limit)

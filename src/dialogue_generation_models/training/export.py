@@ -79,7 +79,7 @@ def _export(recipe: Recipe, run: Path, command: str, track: Track) -> Path:
 
 
 def _data(recipe: Recipe, run: Path) -> tuple[DataSource, ...]:
-    lines = {fact["path"]: fact["lines"] for fact in json.loads((run / DATA).read_text("utf-8"))}
+    facts = json.loads((run / DATA).read_text("utf-8"))  # in the order of the recipe
     uses: dict[str, list[str]] = {}
     for stage in recipe.stages:
         for source in stage.sources:
@@ -92,9 +92,9 @@ def _data(recipe: Recipe, run: Path) -> tuple[DataSource, ...]:
             Path(path).name.split(".")[0],
             licences[path],
             ", ".join(use),
-            min(lines[path], limits[path] or lines[path]),
+            min(fact["lines"], limits[path] or fact["lines"]),
         )
-        for path, use in uses.items()
+        for (path, use), fact in zip(uses.items(), facts, strict=True)
     )
 
 

@@ -16,6 +16,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from ..errors import (
 from ..files import write_whole
 from ..tokenizer.tokenizer import Tokenizer
 from .checkpointing import Checkpoints, Progress
-from .corpus import Corpus
+from .corpus import Corpus, told_path
 from .interruption import only_trainer, stop_after_step
 from .loop import train
 from .processes import Processes
@@ -224,8 +225,13 @@ def _recorded(recipe: Recipe) -> dict[str, Any]:
 
 
 def _without_places(recipe: Recipe) -> dict[str, Any]:
-    """Return a recipe as JSON: of whole paths, which tell of people, only the last name."""
+    """Return a recipe as JSON, without whole paths, which tell of people."""
     record: dict[str, Any] = json.loads(recipe.model_dump_json())
+    for source in (source for stage in record["stages"] for source in stage["sources"]):
+        source["path"] = told_path(source["path"], recipe.data_root)
+    if recipe.tokenizer is not None:
+        told = [told_path(source, recipe.data_root) for source in recipe.tokenizer.sources]
+        record["tokenizer"]["sources"] = told
     for field in ("start_from", "data_root"):
         if record[field] is not None and Path(record[field]).is_absolute():
             record[field] = Path(record[field]).name
@@ -253,12 +259,13 @@ def _check_data(folder: Path, corpus: Corpus) -> None:
         return
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
-        before = {fact["path"]: fact["sha256"] for fact in records}
+        before = [fact["sha256"] for fact in records]
     except (ValueError, TypeError, KeyError):
         raise TrainingError(
             f"{path} is damaged; remove it to go on, if the data are those that the run began with."
         ) from None
-    changed = [fact["path"] for fact in facts if before.get(fact["path"]) != fact["sha256"]]
+    pairs = zip_longest(facts, before)  # by place: two files may have the same last name
+    changed = [fact["path"] for fact, digest in pairs if fact and fact["sha256"] != digest]
     if changed:
         raise TrainingError(
             f"The data of {folder} changed since the run began ({', '.join(changed)}); "
