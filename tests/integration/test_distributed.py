@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dialogue_generation_models.training.accelerated import AcceleratedProcesses
 from dialogue_generation_models.training.checkpointing import Checkpoints
 from training_material import GPT, run_recipe, write_talk
 
@@ -82,6 +84,51 @@ def test_a_refusal_is_one_sentence_of_all_processes(
     said = [line for line in lines if line.startswith("dgm: ")]  # torch may tell of connections
     assert len(said) == 1, said
     assert sentence in said[0]
+
+
+def test_the_process_that_says_what_failed_is_not_ended_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`torchrun` ends all others, by SIGTERM, as soon as one process is gone."""
+    monkeypatch.setattr(AcceleratedProcesses, "end", lambda _: None)
+    processes = object.__new__(AcceleratedProcesses)
+    processes.count = 1
+    processes._store = torch.distributed.HashStore()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert processes.tell_failure(1)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_what_a_training_will_take_is_said_once(tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    recipe = run_recipe(write_talk(tmp_path / "data"), GPT)
+    (tmp_path / "tiny.json").write_text(recipe.model_dump_json(exclude_none=True), encoding="utf-8")
+    command = ["train", str(tmp_path / "tiny.json"), "--device", "cpu", "--dry-run"]
+    processes = start_together(2, *command)
+    said = [process.communicate(timeout=200)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert "".join(said).count("Nothing was written.") == 1
+
+
+def test_two_processes_fine_tune_together(tmp_path: Path, tiny_folder: Path) -> None:
+    pytest.importorskip("accelerate")
+    talk = write_talk(tmp_path / "data") / "talk.jsonl"
+    settings = "[scrub]\nname_models = false\n[dedup]\nnear = false\nkeep_dialogues = 0\n"
+    (tmp_path / "prep.toml").write_text(settings, encoding="utf-8")
+    command = ["finetune", str(talk), "--config", str(tmp_path / "prep.toml"), "--i-have-consent"]
+    where = ["--model", str(tiny_folder), "-o", str(tmp_path / "bot"), "--device", "cpu"]
+    steps = ["--set", "max_steps=4", "--set", "precision=float32"]
+    processes = start_together(2, *command, *where, *steps)
+    ends = [(*process.communicate(timeout=200), process.returncode) for process in processes]
+    assert [code for *_, code in ends] == [0, 0], ends
+    assert "Perplexity on held-out replies" in ends[0][0]
+    assert ends[1][0] == ""
+    card = (tmp_path / "bot" / "README.md").read_text(encoding="utf-8")
+    assert "| steps | 4 |" in card
+    assert "| hardware | 2 × " in card
 
 
 def seen(folder: Path, name: str, process: int = 0) -> dict[str, Any]:

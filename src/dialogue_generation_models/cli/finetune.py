@@ -89,6 +89,7 @@ def finetune(
     from ..config.finetuning import FinetuningConfig
     from ..config.io import apply_overrides, read_config_file
     from ..training.finetuning import FinetuningOrder, Surroundings, finetune
+    from ..training.processes import start_processes
 
     order = FinetuningOrder(
         model=model,
@@ -111,13 +112,16 @@ def finetune(
     order = replace(order, command=_command(order, learning))
     if threads:
         torch.set_num_threads(threads)
-    try:
-        surroundings = Surroundings(str(pick_device(device)), Console(), show_stages, show_progress)
-        result = finetune(order, learning, surroundings)
-    except KeyboardInterrupt:
-        _explain_stop(order)
-        raise
-    _show(order, result)
+    with start_processes(pick_device(device)) as processes:
+        surroundings = Surroundings(processes, Console(), show_stages, show_progress)
+        try:
+            result = finetune(order, learning, surroundings)
+        except KeyboardInterrupt:
+            if processes.is_main:
+                _explain_stop(order)
+            raise
+    if result is not None:
+        _show(order, result)
 
 
 def _command(order: FinetuningOrder, learning: FinetuningConfig) -> str:

@@ -59,11 +59,12 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     console = Console()
-    if dry_run:
-        show_estimate(estimate(read(), pick_device(device)))
-        return
     with start_processes(pick_device(device)) as processes:
         config = read()
+        if dry_run:
+            if processes.is_main:
+                show_estimate(estimate(config, processes.device))
+            return
         folder = output or Path("runs") / config.name
         check_replaceable(folder / config.name)  # where the model will be
         with _explaining_stop(folder, is_main=processes.is_main):

@@ -10,8 +10,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 _FAILED, _CODE = "dgm/failed", "dgm/exit-code"
 _SECONDS_FOR_OTHERS = 5.0  # to notice a failure
+_PATIENCE = timedelta(
+    days=1
+)  # while the main process prepares data; one that fails is noticed at once
 
 
 class AcceleratedProcesses:
@@ -96,6 +101,7 @@ class AcceleratedProcesses:
             is_first = self._store.add(_FAILED, 1) == 1
             if is_first:
                 self._store.set(_CODE, str(code))
+                _outlive_others()
         self.end()  # what the others wait for breaks off, and they look up why
         deadline = time.monotonic() + _SECONDS_FOR_OTHERS
         with suppress(RuntimeError):
@@ -152,6 +158,12 @@ class TensorBoard:
         self._tracker.finish()
 
 
+def _outlive_others() -> None:
+    """Let this process come to its end: launchers end the rest, by SIGTERM, as soon as one of them is gone."""
+    with suppress(ValueError):  # only the main thread may
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def _meeting_place() -> Any:
     """Return where the launched processes leave each other notes, which needs no connection between them."""
     if not torch.distributed.is_initialized():
@@ -161,10 +173,11 @@ def _meeting_place() -> Any:
 
 def _accelerator(on_cpu: bool) -> Accelerator:
     try:
-        from accelerate import Accelerator
+        from accelerate import Accelerator, InitProcessGroupKwargs
     except ImportError:
         raise MissingExtraError("accelerate", "train") from None
-    return Accelerator(cpu=on_cpu, mixed_precision="no")
+    patience = InitProcessGroupKwargs(timeout=_PATIENCE)
+    return Accelerator(cpu=on_cpu, mixed_precision="no", kwargs_handlers=[patience])
 
 
 def _shard(model: nn.Module, device: torch.device) -> nn.Module:

@@ -32,6 +32,7 @@ from ..checkpoint.folder import (
 )
 from ..config.finetuning import FinetuningConfig
 from ..config.preparation import PreparationConfig, preparation_config
+from ..config.training import Recipe
 from ..data.forget import FORGOTTEN
 from ..data.manifest import unread_files
 from ..data.owner import find_owner
@@ -44,9 +45,9 @@ from ..evaluation.report import Evaluation
 from .finetuned import keep_adapter, measure_base, read_epsilon, save_finetuned
 from .interruption import only_trainer
 from .planning import Base, check_size, plan
-from .processes import OneProcess
+from .processes import Processes
 from .resuming import claim, clear_older, describe_options, empty
-from .run import RECIPE, run
+from .run import RECIPE, check_private, run
 
 if TYPE_CHECKING:
     from ..data.pipeline import Watch
@@ -93,7 +94,8 @@ class FinetuningOrder:
 class Surroundings:
     """Where a fine-tuning runs, and to whom it tells how far it is."""
 
-    device: str
+    processes: Processes
+    """That train together; the main one does everything else."""
     console: Console
     watch: Watch
     """Shows the steps of the preparation."""
@@ -113,16 +115,25 @@ class Finetuned:
 
 def finetune(
     order: FinetuningOrder, config: FinetuningConfig, surroundings: Surroundings
-) -> Finetuned:
+) -> Finetuned | None:
     """Prepare, train and write a model folder; go on where an earlier call of the same was cut off.
 
+    Returns:
+        What was gained; None in the processes beside the main one, which only train.
+
     Raises:
+        OptionError: several processes are to train privately.
         UsageError: the order contradicts itself, or the output is in the way.
         DataError: an input cannot be used, or holds too little.
         TokenizerError: the data set was made for another tokenizer.
         TrainingError: the run cannot go on.
         KeyboardInterrupt: it was stopped.
     """
+    processes = surroundings.processes
+    check_private(config.privacy, processes)
+    if not processes.is_main:
+        _join(order, config, surroundings)
+        return None
     _check(order)
     base = _load_base(order.model)
     material: PreparedDataset | PreparationConfig
@@ -133,6 +144,26 @@ def finetune(
         material = _preparation(order)
     with _holding(order.run):
         return _finetune(order, config, base, material, surroundings)
+
+
+def _join(order: FinetuningOrder, config: FinetuningConfig, surroundings: Surroundings) -> None:
+    """Train beside the main process, as soon as that has prepared the data and made its plan."""
+    processes = surroundings.processes
+    processes.wait()
+    dataset = PreparedDataset(order.dataset or order.run / _DATA)
+    recipe = _plan(order, config, _load_base(order.model), dataset, processes)
+    run(recipe, order.run, processes=processes, console=surroundings.console)
+
+
+def _plan(
+    order: FinetuningOrder,
+    config: FinetuningConfig,
+    base: Base,
+    dataset: PreparedDataset,
+    processes: Processes,
+) -> Recipe:
+    name = order.output.resolve().name
+    return plan(base, dataset, config, name=name, device=processes.device.type)
 
 
 @contextmanager
@@ -173,9 +204,8 @@ def _finetune(
         dataset = material
     else:
         dataset = _dataset(order, material, base, surroundings)
-    recipe = plan(
-        base, dataset, config, name=order.output.resolve().name, device=surroundings.device
-    )
+    processes = surroundings.processes
+    recipe = _plan(order, config, base, dataset, processes)
     claim(order.run, recipe, options)
     with surroundings.measuring() as track:
         before = measure_base(base, dataset, order.run, track)
@@ -185,8 +215,8 @@ def _finetune(
         f"{counts['train']['replies']:,} replies to learn, {counts['valid']['replies']:,} held out; "
         f"{base.name} has a perplexity of {before.perplexity.per_token:.2f} on those"
     )
-    alone = OneProcess(surroundings.device)
-    run(recipe, order.run, processes=alone, console=surroundings.console, is_held=True)
+    processes.wait()  # the others join
+    run(recipe, order.run, processes=processes, console=surroundings.console, is_held=True)
     if order.keeps_adapter:
         keep_adapter(base, recipe, order.run)
     say("Measuring the best weights ...")

@@ -24,7 +24,7 @@ import torch
 from rich.console import Console
 
 from ..config.io import read_config_file
-from ..config.training import Recipe
+from ..config.training import PrivacyConfig, Recipe
 from ..errors import (
     ConfigError,
     DataError,
@@ -87,7 +87,7 @@ def run(
         is_held: whether the caller is the folder's only trainer already.
 
     Raises:
-        OptionError: the optimizer cannot step a sharded model.
+        OptionError: the optimizer cannot step a sharded model, or several processes are to train privately.
         DataError: a source is missing or empty.
         TrainingError: the folder belongs to another recipe or is being trained in, the loss is no
             longer finite, or the disk refuses.
@@ -97,8 +97,7 @@ def run(
         raise OptionError(
             "Adafactor cannot step a sharded model; choose adamw or muon, or no FSDP."
         )
-    if recipe.privacy is not None and processes.count > 1:
-        raise OptionError("A private training runs in one process; start it without a launcher.")
+    check_private(recipe.privacy, processes)
     corpus = Corpus(recipe)
     if not processes.is_main:
         processes.wait()
@@ -122,6 +121,16 @@ def run(
             progress = _train(recipe, corpus, folder, processes, view)
         _report(recipe, folder, console)
         return progress
+
+
+def check_private(privacy: PrivacyConfig | None, processes: Processes) -> None:
+    """Refuse a private training by several processes.
+
+    Raises:
+        OptionError: it is one.
+    """
+    if privacy is not None and processes.count > 1:
+        raise OptionError("A private training runs in one process; start it without a launcher.")
 
 
 def _open_tracker(folder: Path, done: Progress) -> Tracker:
