@@ -57,7 +57,8 @@ def test_the_loop_learns(tmp_path: Path, model: dict[str, Any], most: float) -> 
     """Who does not look at what was said pays ln 20 / 4 = 0.75 a token; an encoder-decoder needs
     more examples than these before it looks, but learns the replies."""
     view = Recorder()
-    run_loop(make_recipe({**model, "dropout": 0.0}, (500,)), tmp_path, view)
+    recipe = make_recipe({**model, "dropout": 0.0}, (500,), validation_every=100)
+    run_loop(recipe, tmp_path, view)
     assert view.losses[0] > 3.0
     assert np.mean(view.losses[-20:]) < most
     assert view.validations[-1][1] < view.validations[0][1]
@@ -110,7 +111,8 @@ def test_muon_learns_more_from_the_same_batches(tmp_path: Path) -> None:
     losses = {}
     for optimizer in ("adamw", "muon"):
         (tmp_path / optimizer).mkdir()
-        recipe = make_recipe({**MEENA, "dropout": 0.0}, (300,)).replace(optimizer=optimizer)
+        shape = {**MEENA, "dropout": 0.0}
+        recipe = make_recipe(shape, (300,), validation_every=300, optimizer=optimizer)
         view = Recorder()
         run_loop(recipe, tmp_path / optimizer, view)
         losses[optimizer] = np.mean(view.losses[-20:])
