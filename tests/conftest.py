@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,16 @@ def _no_shared_randomness() -> Iterator[None]:
 def _one_thread() -> None:
     """Tiny tensors are several times slower on many threads of a busy machine than on one."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def empty_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports whose curves are not drawn, which takes longer than a tiny training."""
+    if find_spec("matplotlib") is None:
+        return
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", lambda _, file, **__: file.write("<svg></svg>"))
 
 
 @pytest.fixture

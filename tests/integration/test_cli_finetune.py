@@ -32,6 +32,8 @@ from dialogue_generation_models.models.gpt import GPT
 from dialogue_generation_models.tokenizer.tokenizer import Tokenizer
 from dialogue_generation_models.training.interruption import only_trainer
 
+pytestmark = pytest.mark.usefixtures("empty_pictures")
+
 ME, OTHER = "나래", "가람"
 PHONE = "010-2345-6789"
 ASKED = ["오늘 뭐 먹을까", "영화 볼래", "내일 보자", "힘들다 쉬고 싶어", "재밌는 거 있대"]

@@ -11,6 +11,8 @@ from dialogue_generation_models.cli.main import main
 from dialogue_generation_models.training.corpus import told_path
 from training_material import GPT, run_recipe, write_talk
 
+pytestmark = pytest.mark.usefixtures("empty_pictures")
+
 
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:

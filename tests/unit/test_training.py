@@ -46,6 +46,8 @@ from training_material import (
     write_talk,
 )
 
+pytestmark = pytest.mark.usefixtures("empty_pictures")
+
 
 @pytest.fixture
 def talk(tmp_path: Path) -> Path:

@@ -36,6 +36,8 @@ from training_material import (
     write_talk,
 )
 
+pytestmark = pytest.mark.usefixtures("empty_pictures")
+
 
 def first_gradients(recipe: Any) -> dict[str, torch.Tensor]:
     """The gradients of a first step, shortened as the recipe says."""
