@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import zstandard
 
+import dialogue_generation_models.files as files_module
 from dialogue_generation_models.config.model import GPTConfig, MeenaConfig
 from dialogue_generation_models.config.preparation import (
     ExecutorConfig,
@@ -36,8 +39,9 @@ from dialogue_generation_models.data.shards import (
     open_shard,
     write_shard,
 )
-from dialogue_generation_models.data.sources import tell_kind
+from dialogue_generation_models.data.sources import find_sources, tell_kind
 from dialogue_generation_models.data.split import choose_rooms
+from dialogue_generation_models.data.steps import Job, count_part, read_source
 from dialogue_generation_models.data.stored import (
     PreparedDataset,
     StoredRows,
@@ -581,3 +585,50 @@ def test_a_picture_with_a_source_of_any_script_warns_nobody() -> None:
         warnings.simplefilter("error")
         shown = picture(new_figure("상담.csv")[0], "")
     assert "상담.csv" in shown["svg"]
+
+
+def chat_job(tmp_path: Path, work: str) -> Job:
+    """The work of preparing one room, in one part."""
+    path = tmp_path / "chats.jsonl"
+    chat_lines(path, {"방": room_talk(("김철수", "박민지"), 1)})
+    config = preparation_config({"sources": LICENCE, "parts": 1}, None)
+    return Job(
+        work=tmp_path / work,
+        config=config,
+        sources=tuple(find_sources([path], config.sources, has_consent=True)),
+        key=b"key",
+        tokenizer=tmp_path / "tokenizer.model",
+        output=tmp_path / "set",
+        has_consent=True,
+        tool="test",
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_task_that_runs_twice_at_once_writes_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, job = chat_job(tmp_path, "alone"), chat_job(tmp_path, "twice")
+    put_in_place = files_module.put_in_place
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as other:
+        for task in (read_source, count_part):
+            monkeypatch.setattr(files_module, "put_in_place", put_in_place)
+            task(alone, 0)
+
+            def put_after_the_other(
+                partial: Path, place: Path, run: Callable[[Job, int], None] = task
+            ) -> None:
+                other.submit(run, job, 0).result()
+                put_in_place(partial, place)
+
+            monkeypatch.setattr(files_module, "put_in_place", put_after_the_other)
+            task(job, 0)
+    assert contents(job.work) == contents(alone.work)
+    assert len(contents(job.work)) == 5
