@@ -6,6 +6,7 @@ The lists are in `lists/`.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from .word_lists import words
 
@@ -63,6 +64,12 @@ def roles() -> frozenset[str]:
 def places() -> frozenset[str]:
     """Family names that are first of all places or things."""
     return words("japanese_places")
+
+
+@lru_cache(maxsize=1)
+def things() -> frozenset[str]:
+    """Names that without an honorific are mostly places or things."""
+    return places() | words("japanese_things") | ordinary_words()
 
 
 def split_full_name(text: str) -> tuple[str, str] | None:

@@ -27,6 +27,17 @@ class JapaneseNames:
             raise MissingExtraError("sudachipy", "data") from None
         self.find = lru_cache(maxsize=1 << 16)(self._find)
 
+    def is_loanword(self, word: str) -> bool:
+        """Whether a word in Katakana is a known noun that is written so: ロボット, not サクラ."""
+        tokens = self._tokenizer.tokenize(word)
+        return (
+            len(tokens) == 1
+            and len(word) > 2
+            and not tokens[0].is_oov()
+            and tokens[0].part_of_speech()[1] == "普通名詞"
+            and tokens[0].normalized_form() == word
+        )
+
     def _find(self, text: str) -> tuple[tuple[int, int, str], ...]:
         """Return start, end and `family`, `given` or `name` of each person's name; neighbours joined."""
         found: list[tuple[int, int, str]] = []

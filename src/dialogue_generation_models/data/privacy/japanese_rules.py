@@ -13,10 +13,14 @@ from .word_lists import words
 
 _K, _H, _T = lexicon.KANJI, lexicon.HIRAGANA, lexicon.KATAKANA
 _TITLES = "部長|課長|係長|店長|社長|主任|監督"
-_HONORIFIC = rf"(?:さん|さま|ちゃん|くん|たん(?![{_H}{_T}])|先輩|先生|{_TITLES}|氏(?![{_K}])|君|様)"
+_HONORIFIC = (
+    r"(?:さん(?!ぽ|ざん|ぞん|ぶつ|すう|せい|かく|さん)|さま(?!ざま)|ちゃん(?!ぽん)|くん(?!れん|しょう|せい|くん)"
+    rf"|たん(?![{_H}{_T}])|先輩|先生|{_TITLES}|氏(?![{_K}])|君|様(?![式々相態子]))"
+)
+"""Not the beginning of another word: 散歩, 様式."""
 _HONOURED = re.compile(
     rf"(?P<kanji>[{_K}]{{1,5}}) ?(?={_HONORIFIC})"
-    rf"|(?P<katakana>[{_T}]{{2,8}}) ?(?=(?:っち)?{_HONORIFIC})"
+    rf"|(?P<katakana>(?<![{_T}])[{_T}]{{2,12}}) ?(?=(?:っち)?{_HONORIFIC})"
     rf"|(?P<hiragana>(?:(?<![{_H}])|(?<=[のとは]))[{_H}]{{2,4}}?)(?={_HONORIFIC})"
     rf"|(?P<latin>[A-Z][a-z]{{1,14}}) ?(?={_HONORIFIC})"
 )
@@ -27,12 +31,20 @@ _HONORIFIC_SIGN = re.compile(
 _LONGEST_HONOURED = 16
 _LEARNED = (*_TITLES.split("|"), "先生", "先輩", "氏", "様", "君", "さま")
 """Said to people in general, too."""
+_REPEATED = ("くん", "さん", "ちゃん", "たん")
+"""What is no name before an honorific: くんくん."""
 _PROPERLY = ("ちゃんと", "ちゃんこ")
 """The adverb, mostly; after Hiragana that is no ordinary word it is ちゃん and と."""
 _KUN_OF_VERB = re.compile(r"くん(?:です|でし|だ|じゃ|の|か|で)")
 """行くんです is a verb's."""
 _KANJI_RUN = re.compile(rf"[{_K}]{{2,6}}")
 _REACH = 12
+_PERSON_DOES = re.compile(
+    rf"(?:[にがはもと]|から|って)[{_H}{_K}]{{0,4}}?(?:聞[いかけ]|言[っわい]|怒[っら]|話[しす]|連絡|頼[まむん]|借り|貸し"
+    r"|泣い|笑っ|電話|メール|結婚|付き合|喧嘩|けんか|別れ|振られ|謝[っり]|告白|寝て|呼ばれ|会った|遅刻)"
+    r"|の(?:やつ|携帯|連絡先|番号|誕生日|彼氏|彼女|旦那|奥さん|お母さん|お父さん)"
+)
+"""What tells that a place or a thing before it is somebody: 山口に聞いて."""
 _ENDINGS = frozenset(
     "員者師家屋手士生主人長方母父兄姉妹弟娘嫁旦那客神仏王様猫犬豚熊象鳥馬牛魚親氏女達婦子供皆奥婿孫甥姪爺婆僧侶医敵番役係民族営団"
     "社店部課校園院国星蛙亀兎猿狐狸虫蛇鼠羊鶏男姫殿官察妻夫叔伯従祖徒隣当君貴各何優所連務際御輩荷肉魚花草木米茶寺宮社"
@@ -49,6 +61,9 @@ class JapaneseModel(Protocol):
     def find(self, text: str) -> tuple[tuple[int, int, str], ...]:
         """Start, end and kind (`family`, `given`, `name`) of the persons' names in a text."""
 
+    def is_loanword(self, word: str) -> bool:
+        """Whether a word in Katakana is a known noun that is written so: ロボット."""
+
 
 def find_japanese(text: str, model: JapaneseModel | None) -> Iterator[tuple[int, int]]:
     """Yield the places of names.
@@ -63,7 +78,7 @@ def find_japanese(text: str, model: JapaneseModel | None) -> Iterator[tuple[int,
             yield match.span(script)
     for match in _KANJI_RUN.finditer(text):
         start, end = match.span()
-        is_known = _is_known(match.group())
+        is_known = _is_known(match.group()) or _is_somebody(match.group(), text, end)
         if match.group().endswith(lexicon.COMPANY):
             continue
         if not (is_known or model) or not _stands_alone(text, start, end):
@@ -88,10 +103,16 @@ def _is_honoured(name: str, script: str, after: str, model: JapaneseModel | None
         return True
     if name in words("japanese_not_named") or _NOT_NAMED_ENDS.search(name):
         return False
+    if name.endswith(_REPEATED) or (len(name) == 1 and after.startswith("さま")):  # 高さまで
+        return False
     learned = after.startswith(_LEARNED)
     if script == "hiragana":
         verb = after.startswith("くん") and (after[2:3] in "だでのじか" or name[-1] in "てっいに")
-        adverb = after.startswith(_PROPERLY) and name.endswith((*words("japanese_particles"),))
+        adverb = (
+            after.startswith(_PROPERLY)
+            and name not in lexicon.ordinary_words()
+            and name.endswith((*words("japanese_particles"),))
+        )
         pause = after.startswith("たん") and name[-1] in "って"  # いったん, してたん
         return not (learned or verb or adverb or pause or name[-1] in "のはがをにでも")
     if name[-1] in words("japanese_verbs") and _KUN_OF_VERB.match(after):
@@ -99,7 +120,7 @@ def _is_honoured(name: str, script: str, after: str, model: JapaneseModel | None
     if after.startswith(_PROPERLY):
         learned = True
     elif script != "kanji":
-        return True
+        return not (script == "katakana" and model and model.is_loanword(name))
     found = model.find(name) if model else ()
     if found:
         return found[-1][1] == len(name)
@@ -120,15 +141,22 @@ def _seen_in_context(
     around = text[first : end + _REACH].replace("\n", "。")
     for a, b, kind in model.find(around):
         a, b = a + first, b + first
-        known = kind != "family" or text[a:b] in lexicon.surnames() - lexicon.places()
+        known = kind != "family" or text[a:b] in lexicon.surnames()
+        known = known and text[a:b] not in lexicon.things()
         if start <= a and b <= end and b - a >= 2 and known:
             yield a, b
+
+
+def _is_somebody(run: str, text: str, end: int) -> bool:
+    """Whether a name that is a place or a thing, too, does what persons do."""
+    is_name = run in lexicon.surnames() or run in lexicon.given_names()
+    return is_name and bool(_PERSON_DOES.match(text, end))
 
 
 @lru_cache(maxsize=1 << 16)
 def _is_known(run: str) -> bool:
     """Whether a run of Kanji is a frequent given name, family name or both."""
-    if run in lexicon.given_names() or run in lexicon.surnames() - lexicon.places():
-        return True
+    if run in lexicon.given_names() | lexicon.surnames():
+        return run not in lexicon.things()
     split = lexicon.split_full_name(run)
     return split is not None and split[1] in lexicon.given_names()

@@ -50,6 +50,11 @@ def surnames() -> frozenset[str]:
     return words("korean_surnames")
 
 
+def nouns() -> frozenset[str]:
+    """Frequent words of two syllables whose first one is a family name: 정보, 차이."""
+    return words("korean_nouns")
+
+
 def split_full_name(text: str) -> tuple[str, str] | None:
     """Return family name and given name, or None if the text does not begin with a family name."""
     for length in (2, 1):
@@ -103,7 +108,15 @@ CALLED = re.compile(
     r"|(?:[아야]|한테|한테서|한테는|한테도|에게|에게서|께서?|랑|랑은|랑도)(?![가-힣])"
 )
 """What follows a person's name and hardly another word: honorifics, vocatives, to and from a person."""
-NEXT_HONORIFIC = re.compile(rf" (?:씨|님|군|양|{TITLE}|{KIN})(?:{_PARTICLES}){{0,2}}(?![가-힣])")
+NEXT_HONORIFIC = re.compile(
+    rf" (?:씨|님|군(?! ?(?:복무|입대|생활|부대|제대|면제|대체))|양|{TITLE}|{KIN})(?:{_PARTICLES}){{0,2}}(?![가-힣])"
+)
+DETERMINERS = "한전고주"
+"""Family names that before a word for somebody mostly mean one, former, late, main: 한 아저씨, 전 대표."""
+NEXT_OFFICE = re.compile(
+    rf" (?:씨|대리|과장|차장|부장|쌤)(?:님)?(?:{_PARTICLES}){{0,2}}(?![가-힣])"
+)
+"""What follows them if they are names."""
 COMPANY = re.compile(
     r" (?:제지|제약|제과|제강|제분|건설|증권|투자증권|자산운용|화학|중공업|물산|해운"
     r"|홀딩스|바이오|엔지니어링|시멘트|식품|저축은행|손해보험|생명보험)(?:이?[은는이가을를의에도로]|에서|이랑|이야|주)?(?![가-힣])"

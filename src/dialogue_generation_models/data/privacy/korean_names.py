@@ -51,6 +51,11 @@ class KoreanNames:
             and rest[0][1].startswith(("J", "VCP", "XS", "E"))
         )
 
+    def is_compound(self, word: str, length: int) -> bool:
+        """Whether `word` begins with a noun or an adverb that ends before its letter `length`."""
+        form, tag = self._tokens(word)[0]
+        return tag in ("NNG", "MAG", "XR", "NR", "NP") and 1 < len(form) < length
+
     def _tokens(self, word: str) -> tuple[tuple[str, str], ...]:
         if word not in self._known:
             self.read([word])

@@ -24,7 +24,17 @@ _TITLE = re.compile(
 _FAMILY_ADDRESS = re.compile(r"씨(?:가|는|를|한테|랑|도|네|아저씨|아줌마)?")
 
 
-_CERTAINTY = {"": 0, "honorific": 1, "doubt": 2, "model": 3}
+_NOUN_AND_PARTICLE = re.compile(
+    r"(?P<closed>[은이과을의]|이(?:나|라|라고|라는|라도|랑)|일(?:까|지)?|인(?:가요?|데요?|지)?|의)"
+    r"|(?P<open>나|라(?:고|는|도|면|며|서|니|지)?|니(?:까)?|지(?:만)?|도|로(?:는|도|서|만)?|의)"
+    r"|(?P<either>도|의|하[가-힣]{0,4}|해[가-힣]{0,3})"
+)
+"""What follows a noun that ends in a consonant, in a vowel, in either; it looks like the end of a name."""
+_OF_VERBS = frozenset(("해진", "하진", "해선", "아라", "하나", "보나", "다해"))
+"""Given names that verbs end in, too: 정해진, 위해선, 변하나."""
+_NOUN_ENDS = "성자선석서수식인아열원지"
+"""What makes a longer noun of one: 모호성, 승인서."""
+_CERTAINTY = {"": 0, "word": 1, "honorific": 2, "doubt": 3, "model": 4}
 
 
 class Judgement(NamedTuple):
@@ -34,7 +44,7 @@ class Judgement(NamedTuple):
     end: int
     needs: str = ""
     """`honorific`: only if one is the next word; `model`: if the name model says so; `doubt`: unless it
-    says that the word is another one."""
+    says that the word is another one; `word`: as `doubt`, but a name also without a model."""
 
 
 class KoreanModel(Protocol):
@@ -48,6 +58,9 @@ class KoreanModel(Protocol):
 
     def is_inflected(self, word: str) -> bool:
         """Whether a word is another one with particles or endings."""
+
+    def is_compound(self, word: str, length: int) -> bool:
+        """Whether a word begins with a noun that ends within its first letters."""
 
 
 def find_korean(text: str, model: KoreanModel | None) -> Iterator[tuple[int, int]]:
@@ -70,10 +83,14 @@ def find_korean(text: str, model: KoreanModel | None) -> Iterator[tuple[int, int
             if (
                 judgement.needs == "honorific"
                 and not _is_told(model, word, judgement)
-                and not lexicon.NEXT_HONORIFIC.match(text, at + len(word))
+                and not _next_honorific(word).match(text, at + len(word))
             ):
                 continue
             yield at + judgement.start, at + judgement.end
+
+
+def _next_honorific(word: str) -> re.Pattern[str]:
+    return lexicon.NEXT_OFFICE if word in lexicon.DETERMINERS else lexicon.NEXT_HONORIFIC
 
 
 def _agrees(model: KoreanModel | None, word: str, judgement: Judgement) -> bool:
@@ -81,6 +98,8 @@ def _agrees(model: KoreanModel | None, word: str, judgement: Judgement) -> bool:
         return model is not None and model.is_name(word, word[judgement.start : judgement.end])
     if judgement.needs == "doubt":
         return model is not None and not model.is_inflected(word)
+    if judgement.needs == "word":
+        return model is None or not model.is_compound(word[judgement.start :], judgement.end)
     return True
 
 
@@ -141,9 +160,13 @@ def _with_family(word: str, length: int) -> Judgement | None:
         return Judgement(0, end)
     if length == 2 and lexicon.AFTER_NAME.match(after):
         return Judgement(0, end)
+    is_action = given[1] in "하해" and word[:2] in lexicon.nouns()
+    if lexicon.CALLED.match(after) and not is_action:
+        return Judgement(0, end) if listed else Judgement(0, end, "model")
+    if _is_of_noun(word):
+        return None
     if listed and _is_plain_end(family, given, after):
-        doubtful = given[1] in _ENDINGS_TOO and (not after or given[1] == "하")
-        return Judgement(0, end, "doubt" if doubtful else "")
+        return Judgement(0, end, _doubt(word, given, after))
     is_place = given[1] in "도구동로리역주산"
     if not after:
         return Judgement(0, end, "honorific" if listed or is_place else "model")
@@ -152,13 +175,46 @@ def _with_family(word: str, length: int) -> Judgement | None:
     return None
 
 
+def _doubt(word: str, given: str, after: str) -> str:
+    """What has to be asked before a frequent given name after a family name is one."""
+    of_noun = given[1] in _ENDINGS_TOO and word[:2] in lexicon.nouns()
+    if given[1] == "하" or (not after and (of_noun or given in _OF_VERBS)):
+        return "doubt"
+    return "word" if given[1] in _ENDINGS_TOO + _NOUN_ENDS else ""
+
+
+def _is_of_noun(word: str) -> bool:
+    """Whether a word is a frequent noun and what follows nouns: 금성은, 차이나, 정보라는, 모호성."""
+    noun, after = word[:2], word[2:]
+    if noun not in lexicon.nouns():
+        return False
+    if after[0] in _NOUN_ENDS and word[0] not in words("korean_frequent_surnames") | {"이"}:
+        return True
+    match = _NOUN_AND_PARTICLE.fullmatch(after)
+    if match is None:
+        return False
+    closed = lexicon.has_final(noun)
+    return bool(
+        match["either"]
+        or (match["closed"] and closed)
+        or (match["open"] and (not closed or (after[0] == "로" and _ends_in_l(noun))))
+    )
+
+
+def _ends_in_l(text: str) -> bool:
+    return (ord(text[-1]) - 0xAC00) % 28 == 8
+
+
 def _is_plain_end(family: str, given: str, after: str) -> bool:
     """Whether a family name and a frequent given name are followed by nothing or by particles."""
     if not _is_particle(given, after) or (given in lexicon.ACTIONS and after[:1] == "하"):
         return False
-    if given in lexicon.ordinary_words() and (family in _DETERMINERS or not after):
-        return bool(lexicon.CALLED.match(after)) and family not in _DETERMINERS
-    return True
+    if given not in lexicon.ordinary_words():
+        return True
+    if family in _DETERMINERS:
+        return False
+    is_frequent = family in words("korean_frequent_surnames")
+    return bool(after) or (is_frequent and family + given[0] not in lexicon.nouns())
 
 
 def _is_particle(name: str, after: str) -> bool:

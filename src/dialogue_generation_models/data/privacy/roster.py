@@ -226,7 +226,8 @@ def _korean_name(word: str) -> Form | None:
     split = korean.split_full_name(word)
     if split and len(word) >= 3 and word not in korean.ordinary_words():
         family, given = split
-        if len(family) == 2 or given in korean.given_names() or korean.may_be_given(given):
+        known = korean.given_names() | korean.ordinary_words()
+        if len(family) == 2 or given in known or korean.may_be_given(given):
             return Form(family, given)
     if word in korean.roles():
         return None
@@ -244,7 +245,7 @@ def _split_japanese(segment: str) -> Iterator[Form]:
         split = split_pseudonym(word)
         split = (
             split or japanese.split_full_name(word)
-            if split or re.fullmatch(f"[{japanese.KANJI}]+", word)
+            if split or re.match(f"[{japanese.KANJI}]", word)
             else None
         )
         if word in japanese.ordinary_words():
