@@ -112,7 +112,9 @@ def names_finder(models: NameModels | None) -> Finder:
         messages = tuple(
             Message(None, senders[i % len(senders)], text) for i, text in enumerate(case.texts)
         )
-        rosters = collect_rosters([Chat("room", "", "", messages)])
+        # Who is in a room has written in it before, though a case may be one message.
+        before = tuple(Message(None, sender, "") for sender in senders)
+        rosters = collect_rosters([Chat("room", "", "", before + messages)])
         conversation = Conversation.from_texts(case.texts)
         found = find_personal_data(conversation)
         found += find_names(conversation, rosters["room"], models)

@@ -35,6 +35,10 @@ _REPEATED = ("くん", "さん", "ちゃん", "たん")
 """What is no name before an honorific: くんくん."""
 _PROPERLY = ("ちゃんと", "ちゃんこ")
 """The adverb, mostly; after Hiragana that is no ordinary word it is ちゃん and と."""
+_DONE_PROPERLY = re.compile(
+    "ちゃんと(?:し[たてなろ]|や[っりる]|洗|焼|煮|切|起き|払|片付|片づ|数え|届|治|直|拭|磨|書|閉|開|消|冷や|測|持っ|着い)"
+)
+"""What is done properly rather than with somebody."""
 _KUN_OF_VERB = re.compile(r"くん(?:です|でし|だ|じゃ|の|か|で)")
 """行くんです is a verb's."""
 _KANJI_RUN = re.compile(rf"[{_K}]{{2,6}}")
@@ -74,7 +78,7 @@ def find_japanese(text: str, model: JapaneseModel | None) -> Iterator[tuple[int,
     """
     for match in matches_near(text, _HONORIFIC_SIGN, _LONGEST_HONOURED, _HONOURED, 1):
         script = match.lastgroup or ""
-        if _is_honoured(match[script], script, text[match.end() : match.end() + 4], model):
+        if _is_honoured(match[script], script, text[match.end() : match.end() + 8], model):
             yield match.span(script)
     for match in _KANJI_RUN.finditer(text):
         start, end = match.span()
@@ -108,10 +112,12 @@ def _is_honoured(name: str, script: str, after: str, model: JapaneseModel | None
     learned = after.startswith(_LEARNED)
     if script == "hiragana":
         verb = after.startswith("くん") and (after[2:3] in "だでのじか" or name[-1] in "てっいに")
-        adverb = (
-            after.startswith(_PROPERLY)
-            and name not in lexicon.ordinary_words()
-            and name.endswith((*words("japanese_particles"),))
+        adverb = after.startswith(_PROPERLY) and (
+            bool(_DONE_PROPERLY.match(after))
+            or (
+                name not in lexicon.ordinary_words()
+                and name.endswith((*words("japanese_particles"),))
+            )
         )
         pause = after.startswith("たん") and name[-1] in "って"  # いったん, してたん
         return not (learned or verb or adverb or pause or name[-1] in "のはがをにでも")
@@ -158,5 +164,5 @@ def _is_known(run: str) -> bool:
     """Whether a run of Kanji is a frequent given name, family name or both."""
     if run in lexicon.given_names() | lexicon.surnames():
         return run not in lexicon.things()
-    split = lexicon.split_full_name(run)
+    split = None if run in lexicon.things() else lexicon.split_full_name(run)
     return split is not None and split[1] in lexicon.given_names()

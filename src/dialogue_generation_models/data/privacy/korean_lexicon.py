@@ -109,7 +109,8 @@ CALLED = re.compile(
 )
 """What follows a person's name and hardly another word: honorifics, vocatives, to and from a person."""
 NEXT_HONORIFIC = re.compile(
-    rf" (?:씨|님|군(?! ?(?:복무|입대|생활|부대|제대|면제|대체))|양|{TITLE}|{KIN})(?:{_PARTICLES}){{0,2}}(?![가-힣])"
+    rf" (?:씨|님|군(?! ?(?:복무|입대|생활|부대|제대|면제|대체))|양|{TITLE}|{KIN})"
+    rf"(?:{_PARTICLES}){{0,2}}(?![가-힣])"
 )
 DETERMINERS = "한전고주"
 """Family names that before a word for somebody mostly mean one, former, late, main: 한 아저씨, 전 대표."""

@@ -17,6 +17,8 @@ _RUN = re.compile(r"[가-힣]+")
 _LONGEST_WORD = 14
 _ENDINGS_TOO = "은나인진하자선아도로율예이라지원"
 """Second syllables of given names that are particles, too: 고정은, 이유나, 고민하고."""
+_SAID_OF_WORD = re.compile(" (?:말|단어|뜻|것|게|건|노래|영화|책|드라마|곡|의미)")
+"""What is called by a word: 다솜이라는 말."""
 _DETERMINERS = frozenset("이한전주모여우하오나어국여지문양차현원")
 _TITLE = re.compile(
     rf"{lexicon.TITLE}(?:이|은|는|가|을|를|한테|께|께서|랑|이랑|도|의|께도|만|하고|과|와|이야|인데)?"
@@ -34,7 +36,7 @@ _OF_VERBS = frozenset(("해진", "하진", "해선", "아라", "하나", "보나
 """Given names that verbs end in, too: 정해진, 위해선, 변하나."""
 _NOUN_ENDS = "성자선석서수식인아열원지"
 """What makes a longer noun of one: 모호성, 승인서."""
-_CERTAINTY = {"": 0, "word": 1, "honorific": 2, "doubt": 3, "model": 4}
+_CERTAINTY = {"": 0, "word": 1, "either": 2, "honorific": 3, "doubt": 4, "model": 5}
 
 
 class Judgement(NamedTuple):
@@ -44,7 +46,8 @@ class Judgement(NamedTuple):
     end: int
     needs: str = ""
     """`honorific`: only if one is the next word; `model`: if the name model says so; `doubt`: unless it
-    says that the word is another one; `word`: as `doubt`, but a name also without a model."""
+    says that the word is another one; `word`: as `doubt`, but a name also without a model;
+    `either`: `honorific` or `model`."""
 
 
 class KoreanModel(Protocol):
@@ -80,8 +83,10 @@ def find_korean(text: str, model: KoreanModel | None) -> Iterator[tuple[int, int
         for at in _places(text, word):
             if lexicon.COMPANY.match(text, at + judgement.end):
                 continue
+            if word.endswith("라는") and _SAID_OF_WORD.match(text, at + len(word)):
+                continue
             if (
-                judgement.needs == "honorific"
+                judgement.needs in ("honorific", "either")
                 and not _is_told(model, word, judgement)
                 and not _next_honorific(word).match(text, at + len(word))
             ):
@@ -106,7 +111,7 @@ def _agrees(model: KoreanModel | None, word: str, judgement: Judgement) -> bool:
 def _is_told(model: KoreanModel | None, word: str, judgement: Judgement) -> bool:
     """Whether the model knows a full name, or a given name with 이, that no honorific follows."""
     name = word[judgement.start : judgement.end]
-    listed = name[-2:] in lexicon.given_names()
+    listed = judgement.needs == "either" or name[-2:] in lexicon.given_names()
     return len(word) > 2 and listed and model is not None and model.is_name(word, name)
 
 
@@ -151,7 +156,7 @@ def _with_family(word: str, length: int) -> Judgement | None:
     """Judge a word whose first letters are a family name."""
     family, given, after = word[:length], word[length : length + 2], word[length + 2 :]
     if len(given) < 2:
-        return Judgement(0, len(word), "model") if length == 2 and given else None
+        return Judgement(0, len(word), "either") if length == 2 and given else None
     end = length + 2
     listed = given in lexicon.given_names()
     if not listed and not lexicon.may_be_given(given):

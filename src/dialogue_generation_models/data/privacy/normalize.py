@@ -94,18 +94,22 @@ class _Word(NamedTuple):
 
 _WORDS = (
     _Word(
-        re.compile(rf"골뱅이|アット|あっと|{_each(_BRACKETS, ' ?(?:at|AT|골뱅이|アット|あっと)')}"),
+        re.compile(
+            rf"골뱅이|アット|あっと|{_each(_BRACKETS, ' ?(?:[aA][tT]?|골뱅이|アット|あっと)')}"
+        ),
         re.compile(
             rf"(?:{_LATIN_BEFORE}에)?[ \n]?(?:골뱅이|アットマーク|あっとまーく"
             r"|[(\[{] ?(?:at|AT|골뱅이|アット|あっと)(?:マーク)? ?[)\]}]"
+            r"|(?<=[A-Za-z0-9])[(\[{][aA][)\]}](?=[A-Za-z0-9\-]{1,40}\.)"
             r"|(?:アット|あっと)(?= ?[A-Za-z0-9\-]{1,40}(?:\.| ?ドット| ?どっと)))[ \n]?"
         ),
         "@",
     ),
     _Word(
-        re.compile("앳|엣|at (?<= at )"),
+        re.compile("앳|엣|at (?<= at )|AT (?<= AT )|At (?<= At )"),
         re.compile(
-            rf"{_LATIN_BEFORE} ?(?:앳|엣| at ) ?(?=[a-z0-9\-]{{1,40}} ?(?:\.|점|닷|쩜|dot))"
+            rf"{_LATIN_BEFORE} ?(?:앳|엣| (?:at|AT|At) ) ?"
+            r"(?=(?:[a-z0-9\-]{1,40}|네이버|지메일|한메일|다음|카카오|네이트) ?(?:\.|점|닷|쩜|dot|DOT|Dot))"
         ),
         "@",
     ),
@@ -118,8 +122,15 @@ _WORDS = (
         ".",
     ),
     _Word(
-        re.compile(rf"ドット|どっと|{_each(_BRACKETS[:2], ' ?(?:dot|[닷점.])')}"),
-        re.compile(r" ?(?:ドット|どっと|[(\[] ?(?:dot|닷|점|\.) ?[)\]]) ?"),
+        re.compile("ドット(?= ?コム)|どっと(?= ?こむ)"),
+        re.compile(" ?(?:ドット ?コム|どっと ?こむ)"),
+        ".com",
+    ),
+    _Word(
+        re.compile(rf"ドット|どっと|{_each(_BRACKETS, ' ?(?:dot|DOT|[닷점.])')}"),
+        re.compile(
+            r" ?(?:ドット(?! ?コム)|どっと(?! ?こむ)|[(\[{] ?(?:dot|DOT|닷|점|\.) ?[)\]}]) ?"
+        ),
         ".",
     ),
     _Word(
@@ -138,11 +149,12 @@ _WORDS = (
         "_",
     ),
     _Word(
-        re.compile("dot (?<= dot )"),
-        re.compile(r"(?<=[A-Za-z0-9]) dot (?=[a-z]{2,6}(?![a-z]))"),
+        re.compile("dot (?<= dot )|DOT (?<= DOT )|Dot (?<= Dot )"),
+        re.compile(r"(?<=[A-Za-z0-9]) (?:dot|DOT|Dot) (?=[A-Za-z]{2,6}(?![A-Za-z]))"),
         ".",
     ),
     _Word(re.compile("공일공"), re.compile("공일공"), "010"),
+    _Word(re.compile(f"ゼロ(?=[{_D}])"), re.compile(f"ゼロ(?=[{_D}])"), "0"),
     _Word(re.compile("제로"), re.compile(rf"(?<=[{_D}])제로|제로(?=[{_D}])"), "0"),
     _Word(
         re.compile(_each(("o", "O", "0(?!10)"), "[1lI][oO0]")),

@@ -226,8 +226,8 @@ def _korean_name(word: str) -> Form | None:
     split = korean.split_full_name(word)
     if split and len(word) >= 3 and word not in korean.ordinary_words():
         family, given = split
-        known = korean.given_names() | korean.ordinary_words()
-        if len(family) == 2 or given in known or korean.may_be_given(given):
+        listed = given in korean.given_names() or given in korean.ordinary_words()
+        if len(family) == 2 or listed or korean.may_be_given(given):
             return Form(family, given)
     if word in korean.roles():
         return None
