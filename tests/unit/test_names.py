@@ -95,6 +95,11 @@ Minsuさん	Minsu
 
 # what nobody in the room is called, without a name model
 THIRD = """
+김하늘 왔어?	김하늘
+김희선 왔어?	김희선
+남궁혁 교수님 수업	남궁혁
+山口に聞いたら知らないって	山口
+ジョン・ウッドさんの映画	ウッド
 서연이가 온대	서연
 서연아 안녕	서연
 예진이랑 놀았어	예진
@@ -159,6 +164,13 @@ HARMLESS = """
 신고는 진정인가요 보고인가요|예정인가요|날씨가 심해진다|감수성이 풍부해|가족 구성원들과|몇 마리나 되는지
 법을 준수하고|이호선 맨 뒤|돈을 주선하는 사람|메모를 지우는 중|준하는 절차|문방구 아저씨
 노숙자 쉼터|중국한테 졌어|천재성을 발견했다
+차이나 타운 갈래|금성은 밝다|진정인 조사|소원이 없겠네
+문제로 남았다|두유라도 마셔|호환성은 어때|모범수로 나왔다|정말로 좋다
+현재 군 복무 중이야|전 이사를 왔어|한 아저씨가 물었다
+나은지 모르겠다|전해진 소식|남이든 누구든|이동해야 해|육이오 전쟁|한의원 갔어
+다솜이라는 말|새롬 전자 다녀|ロボット君|ゴシック様式|渋谷さんぽ
+くんくん嗅ぐ|いちごとさんま|高さまで測る|清水へ行った|真理である
+一日一善|大島紬|うさぎさん|りんごちゃんと洗って|見るとちゃんと違う
 森に行く|林の中|春が来た|光が強い|愛してる|海に行こう|名前は何ですか|昨日はどうも|hello there|Good morning
 유진 투자증권|서연 제약에서 일해|시연을 보여줘|재현을 못했어|山田電機で買った|하늘이 맑다
 kim치 먹자|kimchi please|OK|LOL|I love you|iPhone 샀어|Netflix 보자|YouTube 봐|happy birthday|TV 봐
@@ -270,3 +282,18 @@ def test_a_lone_latin_surname_is_no_english_word() -> None:
     room.add_sender("Minsu Oh")
     assert found(["Oh my god, oh no"], room) == []
     assert found(["Oh 씨 왔어요?"], room) == ["Oh"]
+
+
+@pytest.mark.parametrize(
+    ("sender", "text", "expected"),
+    [
+        ("西村あおい", "あおいに聞いて", "あおい"),
+        ("윤가을", "가을이랑 같이 갈게", "가을"),
+        ("김태양", "태양이 형이 샀어", "태양"),
+        ("강서준", "서준쓰 뭐해", "서준"),
+    ],
+)
+def test_a_given_name_of_a_sender(sender: str, text: str, expected: str) -> None:
+    room = Roster()
+    room.add_sender(sender)
+    assert found([text], room) == [expected]

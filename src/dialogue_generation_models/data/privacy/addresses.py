@@ -144,7 +144,7 @@ _RULES = (
         r"[동읍면리가][ \n]?(?:산 ?)?[0-9]",
         rf"[가-힣]{{1,5}}[0-9]{{0,2}}[동읍] ?{_LOT}{_UNIT}{_DOOR}",
         rf"(?P<district>{_DISTRICT}) [가-힣]{{1,5}}[0-9]{{0,2}}[동읍면리가][ \n]?"
-        rf"{_SCALE}(?!층|호)(?:번지)?{_DOOR}",
+        rf"(?:{_LOT}{_UNIT}|{_SCALE}(?!층|호)){_DOOR}",
         rf"[가-힣]{{1,4}}[읍면] ?[가-힣]{{1,4}}리 ?{_SCALE}{_DOOR}",
         rf"[가-힣]{{1,5}}[0-9]{{0,2}}[동읍면리가] ?{_LOT}(?<=번지){_DOOR}",
     ),
@@ -196,6 +196,11 @@ _RULES = (
 _REACH = 64
 """How far from its sign an address may begin or end."""
 _AREA = 40
+_NO_HOME_BEFORE = re.compile(
+    r"(?:회의실|강의실|세미나실|연습실|사무실|객실|병실|병동|호텔|모텔|리조트|도서관|연수원|노래방|[본별신구학]관)"
+    r"[은는이도에 ,:\n]{0,2}\Z"
+)
+"""What stands before the floor and the room of a school, an office, a hotel."""
 
 
 def detect_addresses(conversation: Conversation) -> list[Finding]:
@@ -215,5 +220,9 @@ def _spans(text: str, rules: _Rules, first: int, last: int) -> Iterator[tuple[in
             district = match.groupdict().get("district")
             if district is None or f" {district}".endswith(KOREAN_DISTRICTS):
                 start, end = match.span()
+                if text[start].isdigit() and _NO_HOME_BEFORE.search(
+                    text, max(0, start - 12), start
+                ):
+                    continue
                 area = _AREA_BEFORE.search(text, max(0, start - _AREA), start)
                 yield area.start() if area else start, end

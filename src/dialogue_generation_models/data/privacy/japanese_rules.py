@@ -14,7 +14,7 @@ from .word_lists import words
 _K, _H, _T = lexicon.KANJI, lexicon.HIRAGANA, lexicon.KATAKANA
 _TITLES = "部長|課長|係長|店長|社長|主任|監督"
 _HONORIFIC = (
-    r"(?:さん(?!ぽ|ざん|ぞん|ぶつ|すう|せい|かく|さん)|さま(?!ざま)|ちゃん(?!ぽん)|くん(?!れん|しょう|せい|くん)"
+    r"(?:さん(?!ま(?:[のがはをとや]|[^ぁ-ん]|\Z)|ぽ|ざん|ぞん|ぶつ|すう|せい|かく|さん)|さま(?!ざま)|ちゃん(?!ぽん)|くん(?!れん|しょう|せい|くん)"
     rf"|たん(?![{_H}{_T}])|先輩|先生|{_TITLES}|氏(?![{_K}])|君|様(?![式々相態子]))"
 )
 """Not the beginning of another word: 散歩, 様式."""
@@ -42,13 +42,8 @@ _DONE_PROPERLY = re.compile(
 _KUN_OF_VERB = re.compile(r"くん(?:です|でし|だ|じゃ|の|か|で)")
 """行くんです is a verb's."""
 _KANJI_RUN = re.compile(rf"[{_K}]{{2,6}}")
+_FIGURES = "一二三四五六七八九十百千万"
 _REACH = 12
-_PERSON_DOES = re.compile(
-    rf"(?:[にがはもと]|から|って)[{_H}{_K}]{{0,4}}?(?:聞[いかけ]|言[っわい]|怒[っら]|話[しす]|連絡|頼[まむん]|借り|貸し"
-    r"|泣い|笑っ|電話|メール|結婚|付き合|喧嘩|けんか|別れ|振られ|謝[っり]|告白|寝て|呼ばれ|会った|遅刻)"
-    r"|の(?:やつ|携帯|連絡先|番号|誕生日|彼氏|彼女|旦那|奥さん|お母さん|お父さん)"
-)
-"""What tells that a place or a thing before it is somebody: 山口に聞いて."""
 _ENDINGS = frozenset(
     "員者師家屋手士生主人長方母父兄姉妹弟娘嫁旦那客神仏王様猫犬豚熊象鳥馬牛魚親氏女達婦子供皆奥婿孫甥姪爺婆僧侶医敵番役係民族営団"
     "社店部課校園院国星蛙亀兎猿狐狸虫蛇鼠羊鶏男姫殿官察妻夫叔伯従祖徒隣当君貴各何優所連務際御輩荷肉魚花草木米茶寺宮社"
@@ -78,7 +73,10 @@ def find_japanese(text: str, model: JapaneseModel | None) -> Iterator[tuple[int,
     """
     for match in matches_near(text, _HONORIFIC_SIGN, _LONGEST_HONOURED, _HONOURED, 1):
         script = match.lastgroup or ""
-        if _is_honoured(match[script], script, text[match.end() : match.end() + 8], model):
+        # ロボット君 is none, イライジャ・ウッドさん is one.
+        is_foreign = script == "katakana" and text[match.start() - 1 : match.start()] == "・"
+        judge = None if is_foreign else model
+        if _is_honoured(match[script], script, text[match.end() : match.end() + 8], judge):
             yield match.span(script)
     for match in _KANJI_RUN.finditer(text):
         start, end = match.span()
@@ -149,14 +147,16 @@ def _seen_in_context(
         a, b = a + first, b + first
         known = kind != "family" or text[a:b] in lexicon.surnames()
         known = known and text[a:b] not in lexicon.things()
-        if start <= a and b <= end and b - a >= 2 and known:
+        is_word = a > start and text[a] in _FIGURES  # 一日一善
+        is_word = is_word or text[a : b - 1] in lexicon.things()
+        if start <= a and b <= end and b - a >= 2 and known and not is_word:
             yield a, b
 
 
 def _is_somebody(run: str, text: str, end: int) -> bool:
     """Whether a name that is a place or a thing, too, does what persons do."""
     is_name = run in lexicon.surnames() or run in lexicon.given_names()
-    return is_name and bool(_PERSON_DOES.match(text, end))
+    return is_name and bool(lexicon.PERSON_DOES.match(text, end))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -164,5 +164,7 @@ def _is_known(run: str) -> bool:
     """Whether a run of Kanji is a frequent given name, family name or both."""
     if run in lexicon.given_names() | lexicon.surnames():
         return run not in lexicon.things()
-    split = None if run in lexicon.things() else lexicon.split_full_name(run)
-    return split is not None and split[1] in lexicon.given_names()
+    split = lexicon.split_full_name(run)
+    if split is None or split[1] not in lexicon.given_names():
+        return False
+    return len(split[1]) > 1 or split[0] not in lexicon.things()  # 大島紬, 大島椿 are cloth and oil

@@ -19,6 +19,8 @@ _ENDINGS_TOO = "은나인진하자선아도로율예이라지원"
 """Second syllables of given names that are particles, too: 고정은, 이유나, 고민하고."""
 _SAID_OF_WORD = re.compile(" (?:말|단어|뜻|것|게|건|노래|영화|책|드라마|곡|의미)")
 """What is called by a word: 다솜이라는 말."""
+_NUMBER = re.compile("[일이삼사오육칠팔구]{3}")
+"""A day that is called by its figures: 육이오."""
 _DETERMINERS = frozenset("이한전주모여우하오나어국여지문양차현원")
 _TITLE = re.compile(
     rf"{lexicon.TITLE}(?:이|은|는|가|을|를|한테|께|께서|랑|이랑|도|의|께도|만|하고|과|와|이야|인데)?"
@@ -144,7 +146,7 @@ def judge(word: str) -> Judgement | None:
 
 
 def _full_name(word: str) -> Judgement | None:
-    if {word[:3], word[:4]} & words("korean_no_full_names"):
+    if {word[:3], word[:4]} & words("korean_no_full_names") or _NUMBER.match(word):
         return None
     judged = [
         _with_family(word, length) for length in (2, 1) if word[:length] in lexicon.surnames()

@@ -132,7 +132,8 @@ def _stands_as_name(text: str, start: int, end: int, roster: Roster) -> bool:
         return False
     if not is_word and len(name) > 1:
         return not _continues(text, start, end, name)
-    return bool(re.compile(rf" ?{japanese.HONORIFIC}").match(text, end))
+    does = len(name) > 1 and japanese.PERSON_DOES.match(text, end)
+    return bool(does or re.compile(rf" ?{japanese.HONORIFIC}").match(text, end))
 
 
 def _stands_korean(text: str, start: int, end: int, is_word: bool) -> bool:

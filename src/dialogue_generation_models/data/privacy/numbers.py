@@ -131,7 +131,7 @@ def detect_numbers(conversation: Conversation) -> list[Finding]:
 _PLATE_LETTERS = "가나다라마거너더러머버서어저고노도로모보소오조구누두루무부수우주바사아자배하허호"
 _CAR_CUE = re.compile(
     r"번호판|차량|차(?<![가-힣]차)(?=요|야|임|예요|입니다|인데)|차 ?번호"
-    r"|차 ?빼|주차|차주|내 ?차|렌트|렌터카|오토바이|ナンバー|車|レンタカー"
+    r"|차 ?(?:좀 ?)?빼|주차|차주|내 ?차|렌트|렌터카|오토바이|ナンバー|車|レンタカー"
 )
 _PASSPORT_CUE = re.compile(r"여권|passport|Passport|PASSPORT|パスポート|旅券")
 _JP_PLATE = re.compile(
@@ -144,7 +144,7 @@ _LETTERED: tuple[tuple[Kind, Pattern[str]], ...] = (
         "plate",
         re.compile(
             rf"[0-9](?<![0-9].)[0-9]{{1,2}} ?[{_PLATE_LETTERS}]"
-            r" ?[0-9]{4}(?![0-9원년개명분])"
+            r" ?[0-9]{4}(?![0-9원년개명분자])"
         ),
     ),
     ("passport", re.compile(r"[MSRODGT](?<![A-Za-z0-9].)[0-9]{3}[A-Z][0-9]{4}(?![A-Za-z0-9])")),
@@ -281,7 +281,7 @@ def _is_my_number(match: Match[str]) -> bool:
 
 def _is_licence(match: Match[str]) -> bool:
     """The check digits of a driver's licence are not public; its shape is rare enough."""
-    return match.group().count("-") == 3
+    return len(re.findall(r"[-\n]", match.group())) == 3 and "-" in match.group()
 
 
 def _is_never(match: Match[str]) -> bool:

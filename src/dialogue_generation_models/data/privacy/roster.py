@@ -209,6 +209,9 @@ def _without_title(word: str) -> str:
     """The name before a title: 이 of 이대리님; nothing of a word that is a title or a role."""
     if word in korean.roles() or re.fullmatch(korean.HONORIFIC, word):
         return ""
+    split = korean.split_full_name(word)
+    if split and len(word) == 3 and split[1] in korean.ordinary_words():
+        return word  # 김태양 is no Miss Kim Tae
     match = re.fullmatch(rf"([가-힣]{{1,4}}?){korean.HONORIFIC}", word)
     if match is None or (len(match[1]) == 1 and match[1] not in korean.surnames()):
         return word
