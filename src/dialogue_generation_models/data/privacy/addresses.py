@@ -90,11 +90,6 @@ _JP_LOT = (
     rf"|-{_N}{{1,4}}(?:-{_N}{{1,4}}){{0,2}}"
     rf"|の{_N}{{1,3}}の{_N}{{1,3}}))(?:-[0-9]{{1,4}}号?)?{_JP_TAIL}"
 )
-_KANA_CITY = any_of("""
-さいたま つくば つくばみらい いわき むつ つがる にかほ みどり あわら たつの うるま いすみ
-あきる野 いなべ みよし かほく ひたちなか
-かすみがうら さくら ふじみ野 あま えびの うきは みやま みやこ ニセコ 南アルプス
-""")
 _KYOTO = "(?:上る|下る|上ル|下ル|西入|東入)"
 """Towards which side of a crossing in Kyoto."""
 _JP_GRID = rf"(?:[東西南北]?{_N}{{1,2}}条[東西南北]?)?"
@@ -165,8 +160,9 @@ _RULES = (
     _rules("郵便番号", r"郵便番号[はが: \n]{0,3}[0-9]{3}[- ]?[0-9]{4}(?![0-9])"),
     _rules(
         r"[市区町村郡](?=[ぁ-んァ-ヶ一-龥々 \n]{0,40}[0-9])",
-        rf"(?:{_JP_LARGE})? ?(?:(?:[一-龥ヶ]{{1,6}}|{_KANA_CITY})[市区町村郡]\n?){{1,3}}"
+        rf"(?:{_JP_LARGE})? ?(?:(?:[一-龥ヶ]{{1,6}}[市区町村郡]|[ぁ-んァ-ヶ]市)\n?){{1,3}}"
         rf"[ぁ-んァ-ヶ一-龥々]{{0,12}}?[ \n]?{_JP_GRID}{_JP_LOT}",
+        rf"(?:[一-龥]{{1,6}}[市区]){{1,2}}[一-龥]{{1,12}}{_KYOTO}[一-龥ぁ-んァ-ヶ]{{0,10}}[0-9]{{1,4}}(?:-[0-9]{{1,4}})?(?:番地)?",
     ),
     _rules(
         rf"[0-9](?:(?<={_JP_LETTER}.)|(?<={_JP_LETTER}[ のは、].)|(?<={_JP_LETTER}[ のは、][ のは、].))"
@@ -184,18 +180,21 @@ _RULES = (
     _rules(rf"호(?<={_SAID}호)", rf"{_SAID}{{2,5}} ?동{_GAP}{_SAID}{{2,7}} ?호"),
     _rules(
         rf"[市区町村郡](?=[ぁ-んァ-ヶ一-龥々 ]{{0,40}}?(?:丁目|番地|の{_N}{{1,3}}の))",
-        rf"(?:{_JP_LARGE})? ?(?:[一-龥ヶ]{{1,6}}|{_KANA_CITY})[市区町村郡]"
+        rf"(?:{_JP_LARGE})? ?(?:[一-龥ヶ]{{1,6}}[市区町村郡]|[ぁ-んァ-ヶ]市)"
         rf"[ぁ-んァ-ヶ一-龥々]{{0,12}}? ?{_JP_GRID}{_JP_LOT}",
-    ),
-    _rules(
-        _KYOTO,
-        rf"(?:[一-龥]{{1,6}}[市区]){{0,2}}[一-龥]{{1,12}}{_KYOTO}[一-龥ぁ-んァ-ヶ]{{0,10}}[0-9]{{1,4}}(?:-[0-9]{{1,4}})?(?:番地)?",
     ),
     _rules("丁目", rf"[一-龥ァ-ヶ]{{1,8}}{_N}{{1,2}}丁目(?:{_JP_BLOCK}){_JP_TAIL}"),
 )
 _REACH = 64
 """How far from its sign an address may begin or end."""
 _AREA = 40
+_KANA_CITY = any_of("""
+さいたま つくば つくばみらい いわき むつ つがる にかほ みどり あわら たつの うるま いすみ
+あきる野 いなべ みよし かほく ひたちなか
+かすみがうら さくら ふじみ野 あま えびの うきは みやま みやこ ニセコ 南アルプス
+""")
+_KANA_BEFORE = re.compile(rf"(?:{_JP_LARGE})? ?{_KANA_CITY}\Z")
+"""A city in kana; its last letter begins the match."""
 _NO_HOME_BEFORE = re.compile(
     r"(?:회의실|강의실|세미나실|연습실|사무실|객실|병실|병동|호텔|모텔|리조트|도서관|연수원|노래방|[본별신구학]관)"
     r"[은는이도에 ,:\n]{0,2}\Z"
@@ -224,5 +223,9 @@ def _spans(text: str, rules: _Rules, first: int, last: int) -> Iterator[tuple[in
                     text, max(0, start - 12), start
                 ):
                     continue
-                area = _AREA_BEFORE.search(text, max(0, start - _AREA), start)
+                area = (
+                    _KANA_BEFORE.search(text, max(0, start - _AREA), start + 1)
+                    if "ぁ" <= text[start] <= "ヶ"
+                    else _AREA_BEFORE.search(text, max(0, start - _AREA), start)
+                )
                 yield area.start() if area else start, end

@@ -19,7 +19,7 @@ _AT = re.compile(r"[@☆★◎#]")
 """The other signs are `@` to those who hide an address from machines: name☆example.com."""
 _LOCAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+\-]{0,63}[ \n]?\Z")
 _DOMAIN = re.compile(
-    r"[ \n]?(?:[A-Za-z0-9\-]{1,63}[ \n]?(?:\. ?[A-Za-z][A-Za-z0-9\-]{1,62}){1,4}"
+    r"[ \n]?(?:[A-Za-z0-9\-]{1,63}[ \n]?(?:\. ?[A-Za-z][A-Za-z0-9\-]{1,62}|\.(?:コム|ネット|こむ)){1,4}"
     r"|(?:naver|gmail|daum|hanmail|kakao|nate|hotmail|yahoo|icloud|docomo|ezweb|softbank)(?![A-Za-z0-9])"
     r"|(?:네이버|지메일|한메일|다음|카카오|네이트|핫메일|야후)(?: ?\. ?[a-z]{2,3}){0,2}"
     r"|(?:ヤフー|ドコモ|ジーメール)(?: ?\. ?[a-z]{2,3}){0,2})"

@@ -106,9 +106,9 @@ _WORDS = (
         "@",
     ),
     _Word(
-        re.compile("앳|엣|at (?<= at )|AT (?<= AT )|At (?<= At )"),
+        re.compile("앳|엣|at (?<= at )|AT (?<= AT )"),
         re.compile(
-            rf"{_LATIN_BEFORE} ?(?:앳|엣| (?:at|AT|At) ) ?"
+            rf"{_LATIN_BEFORE} ?(?:앳|엣| (?:at|AT) ) ?"
             r"(?=(?:[a-z0-9\-]{1,40}|네이버|지메일|한메일|다음|카카오|네이트) ?(?:\.|점|닷|쩜|dot|DOT|Dot))"
         ),
         "@",
@@ -122,15 +122,8 @@ _WORDS = (
         ".",
     ),
     _Word(
-        re.compile("ドット(?= ?コム)|どっと(?= ?こむ)"),
-        re.compile(" ?(?:ドット ?コム|どっと ?こむ)"),
-        ".com",
-    ),
-    _Word(
         re.compile(rf"ドット|どっと|{_each(_BRACKETS, ' ?(?:dot|DOT|[닷점.])')}"),
-        re.compile(
-            r" ?(?:ドット(?! ?コム)|どっと(?! ?こむ)|[(\[{] ?(?:dot|DOT|닷|점|\.) ?[)\]}]) ?"
-        ),
+        re.compile(r" ?(?:ドット|どっと|[(\[{] ?(?:dot|DOT|닷|점|\.) ?[)\]}]) ?"),
         ".",
     ),
     _Word(
@@ -149,13 +142,16 @@ _WORDS = (
         "_",
     ),
     _Word(
-        re.compile("dot (?<= dot )|DOT (?<= DOT )|Dot (?<= Dot )"),
-        re.compile(r"(?<=[A-Za-z0-9]) (?:dot|DOT|Dot) (?=[A-Za-z]{2,6}(?![A-Za-z]))"),
+        re.compile("dot (?<= dot )|DOT (?<= DOT )"),
+        re.compile(r"(?<=[A-Za-z0-9]) (?:dot|DOT) (?=[A-Za-z]{2,6}(?![A-Za-z]))"),
         ".",
     ),
     _Word(re.compile("공일공"), re.compile("공일공"), "010"),
-    _Word(re.compile(f"ゼロ(?=[{_D}])"), re.compile(f"ゼロ(?=[{_D}])"), "0"),
-    _Word(re.compile("제로"), re.compile(rf"(?<=[{_D}])제로|제로(?=[{_D}])"), "0"),
+    _Word(
+        re.compile(f"제로|ゼロ(?=[{_D}])"),
+        re.compile(rf"(?<=[{_D}])제로|[제ゼ][로ロ](?=[{_D}])"),
+        "0",
+    ),
     _Word(
         re.compile(_each(("o", "O", "0(?!10)"), "[1lI][oO0]")),
         re.compile(r"(?<![A-Za-z0-9])(?!010)[oO0][1lI][oO0](?=[ .\-]?[0-9])"),
