@@ -241,6 +241,12 @@ def test_a_name_before_messages_that_are_not_read_again_is_found() -> None:
     assert scrub(once)[0] == once
 
 
+def test_a_name_that_ends_a_message_is_found_whatever_follows() -> None:
+    messages = [("김철수", text) for text in ("中田", "", "철수")]
+    (scrubbed,), _ = scrub([chat(messages)], ScrubConfig(mode="drop", name_models=False))
+    assert [message.text for message in scrubbed.messages] == [""]
+
+
 def test_a_sender_is_read_once_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     hide = scrub_module._hide

@@ -95,7 +95,7 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
     """Whether a run of Kanji is no count and nothing but a particle or an honorific goes on with it."""
     after = text[end : end + 3]
     return not text[start - 1 : start].isdigit() and bool(
-        not after.strip() or lexicon.AFTER_NAME.match(after)
+        not after.strip() or after[0] == "\n" or lexicon.AFTER_NAME.match(after)
     )
 
 
