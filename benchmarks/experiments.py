@@ -129,9 +129,9 @@ def main() -> None:
 
 
 def bundled(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Measure the bundled models on what their recipes hold out."""
+    """Measure the bundled models on what their recipes hold out: Meena's 1 %, part of the others' 2 %."""
     for language, languages_name in {"ko": "Korean", "ja": "Japanese"}.items():
-        settings = read_config_file(RECIPES / f"gpt-mini-{language}.toml")
+        settings = read_config_file(RECIPES / f"meena-mini-{language}.toml")
         material = recipe_material(Recipe(**settings | {"data_root": str(options.corpora)}))
         for family in ("GPT", "Meena"):
             name = f"{family.lower()}-mini-{language}"
