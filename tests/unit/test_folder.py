@@ -471,7 +471,6 @@ def test_a_bundled_model_is_found_by_its_name(
     ("name", "hint"),
     [
         ("gpt-mini-kr", "gpt-mini-ko"),
-        ("meena-mini-ko", "dgm train recipes/meena-mini-ko.toml"),
         ("gpt2", "dgm models show gpt2"),
         ("./nowhere", "no model folder"),
         ("nowhere/else.pth", "no model folder"),

@@ -127,13 +127,7 @@ _GPT2 = {
     "gpt2-large": ("large", 36, 1280, 20, 774_030_080),
     "gpt2-xl": ("extra large", 48, 1600, 25, 1_557_611_200),
 }
-# Name → language, whether weights are in this package.
-_MINIS: dict[str, tuple[Language, bool]] = {
-    "gpt-mini-ko": ("ko", True),
-    "meena-mini-ja": ("ja", True),
-    "gpt-mini-ja": ("ja", True),
-    "meena-mini-ko": ("ko", False),
-}
+_MINIS = ("gpt-mini-ko", "meena-mini-ko", "gpt-mini-ja", "meena-mini-ja")
 
 
 @cache
@@ -163,7 +157,7 @@ def _entries() -> tuple[ModelEntry, ...]:
 
 
 def _mini(name: str) -> ModelEntry:
-    language, is_bundled = _MINIS[name]
+    language: Language = "ja" if name.endswith("ja") else "ko"
     is_gpt = name.startswith("gpt")
     config = (
         GPTConfig(vocab_size=8192, n_embd=384, n_layer=6, n_head=6, n_inner=1536)
@@ -177,7 +171,7 @@ def _mini(name: str) -> ModelEntry:
         parameters=13_890_816 if is_gpt else 16_259_328,
         corpus=_OPEN,
         licence="Apache-2.0",
-        weights="bundled" if is_bundled else "train",
+        weights="bundled",
         config=config,
         recipe=f"recipes/{name}.toml",
     )
