@@ -137,7 +137,6 @@ def prepare(inputs: list[Path], folder: Path, tokenizer: str, workers: int) -> d
         "manifest": manifest,
         "cost": {
             "seconds": round(time.perf_counter() - started, 1),
-            "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
             "peak_mb": round(peak / 1000),
         },
     }
