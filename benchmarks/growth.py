@@ -52,7 +52,7 @@ def main() -> None:
     )
     parser.add_argument("--model", choices=MODELS, default="gpt-base")
     parser.add_argument("--candidates", default="1,2,5,10,20,50,100", help="sizes to time")
-    parser.add_argument("--context", default="10,40,160,320,640", help="sizes to time")
+    parser.add_argument("--context", default="10,20,40,80,160,235", help="sizes to time")
     parser.add_argument("--batch", default="1,2,4,8,16,32,64", help="sizes to time")
     parser.add_argument("--layers", default="1,3,6,12", help="sizes to time")
     parser.add_argument("--repeats", type=int, default=3)

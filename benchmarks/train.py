@@ -137,11 +137,13 @@ def main() -> None:
     if options.worker:
         work(options)
         return
-    rows = scale(options) if options.scaling else [compare(size, options) for size in options.sizes]
-    for row in rows:
-        print(json.dumps(row))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    rows = []
+    for row in scale(options) if options.scaling else (compare(s, options) for s in options.sizes):
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+        # After each row, so that a long run that is cut off leaves what it has.
+        if options.json:
+            options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 def compare(size: str, options: argparse.Namespace) -> dict[str, Any]:
