@@ -38,7 +38,8 @@ def test_the_commands_run(
     Path("KakaoTalkChats.txt").write_text(EXPORT, encoding="utf-8")
     settings = next(text for kind, text in BLOCKS if kind == "toml")
     Path("prep.toml").write_text(settings, encoding="utf-8")
-    commands = [line for kind, text in BLOCKS if not kind for line in text.splitlines()]
+    lines = [line for kind, text in BLOCKS if not kind for line in text.splitlines()]
+    commands = [line for line in lines if not line.startswith("python benchmarks/")]
     assert len(commands) == 6
     speaker = ""
     for command in commands:
