@@ -35,8 +35,7 @@ def summed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 class _SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
-        is_learning = ctx.needs_input_grad[0]
-        gradient = torch.empty_like(logits) if is_learning else None
+        gradient = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
         rows = _ROWS if logits.device.type == "cpu" else _ROWS_ON_DEVICE
         total = torch.zeros((), device=logits.device)
         for start in range(0, len(labels), rows):
@@ -49,10 +48,12 @@ class _SummedCrossEntropy(torch.autograd.Function):
                 excess = log_probs.exp_()
                 excess.scatter_add_(-1, targets, excess.new_full(targets.shape, -1.0))
                 gradient[part] = excess.mul_(is_scored)
-        ctx.gradient = gradient
+        if gradient is not None:
+            ctx.save_for_backward(gradient)  # which lets go of it after the backward pass
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_loss: Tensor) -> tuple[Tensor, None]:
-        return ctx.gradient.mul_(of_loss), None
+        (gradient,) = ctx.saved_tensors
+        return gradient.mul_(of_loss), None
