@@ -79,12 +79,9 @@ def train(
 
 def _command(recipe: Path) -> str:
     """Return the command for the card, without a whole path, which tells of people."""
-    here = Path.cwd()
-    if recipe.is_absolute():
-        told = recipe.relative_to(here) if recipe.is_relative_to(here) else Path(recipe.name)
-    else:
-        told = recipe
-    return f"dgm train {shlex.quote(told.as_posix())}"
+    from ..training.corpus import told_path
+
+    return f"dgm train {shlex.quote(told_path(recipe.as_posix(), '.'))}"
 
 
 @contextmanager

@@ -51,15 +51,15 @@ class SourceFacts:
     lines: int
 
 
-def told_path(path: str, data_root: str) -> str:
-    """Return a source's path as a run's records tell it; a whole path, which tells of people, is shortened.
+def told_path(path: str, root: str) -> str:
+    """Return a path as records and cards tell it; a whole path, which tells of people, is shortened.
 
-    Of a source below the recipe's `data_root` the rest is left, of others the last name.
+    What lies below the folder `root` keeps its path from there, all else its last name.
     """
-    whole, root = Path(path), Path(data_root).absolute()
+    whole, above = Path(path), Path(root).absolute()
     if not whole.is_absolute():
         return path
-    return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else whole.name
+    return whole.relative_to(above).as_posix() if whole.is_relative_to(above) else whole.name
 
 
 class Corpus:
