@@ -130,14 +130,14 @@ def main() -> None:
 
 def bundled(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Measure the bundled models on what their recipes hold out: Meena's 1 %, part of the others' 2 %."""
-    for language, languages_name in {"ko": "Korean", "ja": "Japanese"}.items():
+    for language, spoken in {"ko": "Korean", "ja": "Japanese"}.items():
         settings = read_config_file(RECIPES / f"meena-mini-{language}.toml")
         material = recipe_material(Recipe(**settings | {"data_root": str(options.corpora)}))
         for family in ("GPT", "Meena"):
             name = f"{family.lower()}-mini-{language}"
             yield {
                 "variant": name,
-                "title": f"{family}, {languages_name}",
+                "title": f"{family}, {spoken}",
                 "language": language,
                 **measure(Subject.load(name), material, options),
             }

@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 
 _FAILED, _CODE = "dgm/failed", "dgm/exit-code"
 _SECONDS_FOR_OTHERS = 5.0  # to notice a failure
-_PATIENCE = timedelta(
-    days=1
-)  # while the main process prepares data; one that fails is noticed at once
+_PATIENCE = timedelta(days=1)
+"""While the main process prepares data; one that fails is noticed at once."""
 
 
 class AcceleratedProcesses:
