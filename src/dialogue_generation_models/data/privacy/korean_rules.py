@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 from . import korean_lexicon as lexicon
 from .word_lists import words
@@ -38,7 +38,13 @@ _OF_VERBS = frozenset(("해진", "하진", "해선", "아라", "하나", "보나
 """Given names that verbs end in, too: 정해진, 위해선, 변하나."""
 _NOUN_ENDS = "성자선석서수식인아열원지"
 """What makes a longer noun of one: 모호성, 승인서."""
-_CERTAINTY = {"": 0, "word": 1, "either": 2, "honorific": 3, "doubt": 4, "model": 5}
+Need: TypeAlias = Literal["", "word", "either", "honorific", "doubt", "model"]
+"""What has to be asked before a word is taken for a name, the most certain first.
+
+`honorific`: only if one is the next word; `model`: if the name model says so; `either`: one of these two;
+`doubt`: unless the model says that the word is another one; `word`: the same, but a name without a model, too.
+"""
+_CERTAINTY = {need: place for place, need in enumerate(get_args(Need))}
 
 
 class Judgement(NamedTuple):
@@ -46,10 +52,7 @@ class Judgement(NamedTuple):
 
     start: int
     end: int
-    needs: str = ""
-    """`honorific`: only if one is the next word; `model`: if the name model says so; `doubt`: unless it
-    says that the word is another one; `word`: as `doubt`, but a name also without a model;
-    `either`: `honorific` or `model`."""
+    needs: Need = ""
 
 
 class KoreanModel(Protocol):
@@ -182,7 +185,7 @@ def _with_family(word: str, length: int) -> Judgement | None:
     return None
 
 
-def _doubt(word: str, given: str, after: str) -> str:
+def _doubt(word: str, given: str, after: str) -> Need:
     """What has to be asked before a frequent given name after a family name is one."""
     of_noun = given[1] in _ENDINGS_TOO and word[:2] in lexicon.nouns()
     if given[1] == "하" or (not after and (of_noun or given in _OF_VERBS)):
