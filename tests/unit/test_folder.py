@@ -467,6 +467,14 @@ def test_a_bundled_model_is_found_by_its_name(
     assert find_folder("GPT-Mini-KO") == bundled / "gpt-mini-ko"
 
 
+def test_a_bundled_model_whose_weights_are_missing_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.resources.files", lambda package: tmp_path)
+    with pytest.raises(ModelNotFoundError, match=r"dgm train recipes/meena-mini-ko\.toml"):
+        find_folder("meena-mini-ko")
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [

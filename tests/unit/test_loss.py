@@ -58,3 +58,12 @@ def test_inputs_are_left_alone() -> None:
     before = logits.detach().clone()
     summed_cross_entropy(logits, labels).backward()
     assert torch.equal(logits.detach(), before)
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_second_backward_pass_is_refused(keeps: bool) -> None:
+    logits, labels = scores(3, torch.float32)
+    loss = summed_cross_entropy(logits, labels)
+    loss.backward(retain_graph=keeps)
+    with pytest.raises(RuntimeError):
+        loss.backward()
