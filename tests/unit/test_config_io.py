@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dialogue_generation_models.config.finetuning import FinetuningConfig
 from dialogue_generation_models.config.io import (
     apply_overrides,
     model_config_from_dict,
@@ -190,3 +191,15 @@ def test_an_override_too_deep_for_toml_is_text() -> None:
 def test_impossible_overrides_are_refused(override: str) -> None:
     with pytest.raises(OptionError, match="--set"):
         apply_overrides({"a": {"b": 1}, "l": [1, 2]}, [override])
+
+
+@pytest.mark.parametrize(("written", "meant"), [("epoch", "epochs"), ("steps", "max_steps")])
+def test_an_unknown_field_is_told_with_those_that_may_be_meant(written: str, meant: str) -> None:
+    with pytest.raises(OptionError, match=f"'{written}'; remove it, or choose from {meant}"):
+        FinetuningConfig(**{written: 3})
+
+
+def test_an_unknown_field_that_is_like_none_is_told_with_all() -> None:
+    with pytest.raises(OptionError) as caught:
+        FinetuningConfig(zzz=3)
+    assert all(name in str(caught.value) for name in FinetuningConfig.model_fields)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -32,19 +34,27 @@ class Config(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise self.error(describe(error)) from None
+            raise self.error(describe(error, list(type(self).model_fields))) from None
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, validated like a new one."""
         return type(self)(**{**self.model_dump(), **changes})
 
 
-def describe(error: ValidationError) -> str:
-    """Say in one sentence which field is wrong and what it must be."""
+def describe(error: ValidationError, known: Sequence[str]) -> str:
+    """Say in one sentence which field is wrong and what it must be.
+
+    Args:
+        error: what is wrong; its first part is told.
+        known: fields of the record; those that may be meant are named beside an unknown one.
+    """
     first = error.errors(include_url=False, include_context=False)[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"Unknown field '{name}'; remove it or correct its spelling."
+        if len(first["loc"]) > 1:  # of a record inside this one
+            return f"Unknown field '{name}'; remove it or correct its spelling."
+        meant = get_close_matches(name, known) or known
+        return f"Unknown field '{name}'; remove it, or choose from {', '.join(meant)}."
     if first["type"] == "missing":
         return f"The field '{name}' is missing; add it."
     reason = first["msg"].removeprefix("Value error, ").rstrip(".")
