@@ -32,6 +32,8 @@ from dialogue_generation_models.inference.int8 import quantize_rows
 from dialogue_generation_models.inference.native import (
     AttentionRows,
     Kernels,
+    PackedLinear,
+    PackedNorm,
     find_kernels,
     pack,
     why_missing,
@@ -104,7 +106,7 @@ def time_linear(
     copies = max(2, COLD_NUMBERS // (outputs * inputs))
     weight, bias = torch.randn(size) * 0.02, torch.randn(outputs)
     rounded, scale = quantize_rows(weight)
-    packed = cycle([pack(rounded, scale[:, 0]) for _ in range(copies)])
+    packed = cycle([PackedLinear(pack(rounded, scale[:, 0]), bias) for _ in range(copies)])
     full = cycle([weight.clone() for _ in range(max(2, copies // 4))])
     quantized = torch.quantize_per_channel(
         weight, scale[:, 0].double(), torch.zeros(outputs, dtype=torch.long), 0, torch.qint8
@@ -122,7 +124,7 @@ def time_linear(
         )
 
         def ours(x: torch.Tensor = x) -> object:
-            return kernels.linear(x, next(packed), bias, gelu=False)
+            return kernels.linear(x, next(packed))
 
         def torch_fp32(x: torch.Tensor = x) -> object:
             return F.linear(x, next(full), bias)
@@ -172,9 +174,10 @@ def time_attention(kernels: Kernels, rows: int, repeats: int) -> list[dict[str, 
 def time_norm(kernels: Kernels, rows: int, repeats: int) -> list[dict[str, Any]]:
     x, added = torch.randn(2, rows, 768)
     weight, bias = torch.randn(2, 768)
+    norm = PackedNorm(weight, bias, 1e-5)
 
     def ours() -> object:
-        return kernels.add_norm(x, added, weight, bias, 1e-5)
+        return kernels.add_norm(x, added, norm)
 
     def torch_fp32() -> object:
         return F.layer_norm(x + added, (768,), weight, bias, 1e-5)

@@ -17,7 +17,7 @@ from dialogue_generation_models.inference import cache, int8, native
 from dialogue_generation_models.inference.attention import Shared, attend_shared
 from dialogue_generation_models.inference.engine import TorchEngine
 from dialogue_generation_models.inference.int8 import Int8Linear, pack_int8, quantize_rows
-from dialogue_generation_models.inference.native import AttentionRows
+from dialogue_generation_models.inference.native import AttentionRows, PackedNorm
 from dialogue_generation_models.inference.precision import pick_precision
 from dialogue_generation_models.models import build_model
 
@@ -160,12 +160,13 @@ def test_no_kernel_depends_on_the_number_of_threads() -> None:
     layer = Int8Linear(torch.randn(300, 90), torch.randn(300), gelu=True)
     x, added = torch.randn(2, 23, 90)
     weight, bias = torch.randn(2, 90)
+    norm = PackedNorm(weight, bias, 1e-5)
     threads = torch.get_num_threads()
     found = []
     try:
         for count in (1, 2, 4):
             torch.set_num_threads(count)
-            found.append((layer(x), KERNELS.add_norm(x, added, weight, bias, 1e-5)))
+            found.append((layer(x), KERNELS.add_norm(x, added, norm)))
     finally:
         torch.set_num_threads(threads)
     assert all(

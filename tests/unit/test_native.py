@@ -16,7 +16,16 @@ from torch import Tensor
 
 from dialogue_generation_models.inference import native
 from dialogue_generation_models.inference.int8 import quantize_rows
-from dialogue_generation_models.inference.native import AttentionRows, Kernels, PackedWeight, pack
+from dialogue_generation_models.inference.native import (
+    AttentionRows,
+    Kernels,
+    PackedLayer,
+    PackedLinear,
+    PackedNorm,
+    PackedSublayer,
+    PackedWeight,
+    pack,
+)
 
 ROWS = [1, 2, 3, 12, 13, 17, 300]
 SIZES = [(1, 1), (17, 33), (768, 100), (100, 768)]  # inputs, outputs
@@ -61,22 +70,23 @@ def test_products_are_whole_numbers(kernels: Kernels, rows: int, inputs: int, ou
     of_weight, scale = quantize_rows(weight)
     sums = (rounded.double() @ of_weight.double().t()).float()  # exact in double precision
     expected = sums * (largest / 127 * scale.t())
-    found = kernels.linear(x, packed(weight), None, gelu=False)
+    found = kernels.linear(x, PackedLinear(packed(weight), None))
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
-    found = kernels.linear(x, packed(weight), bias, gelu=True)
+    found = kernels.linear(x, PackedLinear(packed(weight), bias, gelu=True))
     expected = F.gelu(expected + bias, approximate="tanh")
     torch.testing.assert_close(found, expected, rtol=2e-6, atol=1e-5)
 
 
 def test_a_row_depends_neither_on_others_nor_on_threads(kernels: Kernels) -> None:
-    x, weight, bias = random(61, 300), packed(random(1000, 300)), random(1000)
-    expected = kernels.linear(x, weight, bias, gelu=True)
+    x = random(61, 300)
+    layer = PackedLinear(packed(random(1000, 300)), random(1000), gelu=True)
+    expected = kernels.linear(x, layer)
     before = torch.get_num_threads()
     try:
         for threads in (1, 2, 4):
             torch.set_num_threads(threads)
             for size in (1, 5, 14, 27, 61):
-                parts = [kernels.linear(part, weight, bias, gelu=True) for part in x.split(size)]
+                parts = [kernels.linear(part, layer) for part in x.split(size)]
                 assert torch.equal(torch.cat(parts), expected)
     finally:
         torch.set_num_threads(before)
@@ -87,10 +97,10 @@ def test_a_row_depends_neither_on_others_nor_on_threads(kernels: Kernels) -> Non
 def test_what_is_not_finite_stays_so_in_its_row_alone(
     kernels: Kernels, bad: float, gelu: bool
 ) -> None:
-    x, weight = random(14, 50), packed(random(40, 50))
-    expected = kernels.linear(x, weight, None, gelu=gelu)
+    x, layer = random(14, 50), PackedLinear(packed(random(40, 50)), None, gelu=gelu)
+    expected = kernels.linear(x, layer)
     x[3, 7] = bad
-    found = kernels.linear(x, weight, None, gelu=gelu)
+    found = kernels.linear(x, layer)
     assert found[3].isnan().all()
     assert torch.equal(found[:3], expected[:3])
     assert torch.equal(found[4:], expected[4:])
@@ -99,7 +109,8 @@ def test_what_is_not_finite_stays_so_in_its_row_alone(
 @pytest.mark.parametrize("value", [0.0, 1e-42])
 def test_rows_of_next_to_nothing_give_the_bias(kernels: Kernels, value: float) -> None:
     bias = random(40)
-    found = kernels.linear(torch.full((2, 50), value), packed(random(40, 50)), bias, gelu=False)
+    layer = PackedLinear(packed(random(40, 50)), bias)
+    found = kernels.linear(torch.full((2, 50), value), layer)
     torch.testing.assert_close(found, bias.expand(2, -1))
 
 
@@ -164,8 +175,75 @@ def test_add_norm(kernels: Kernels, rows: int, width: int) -> None:
     for term in (None, added):
         summed = x if term is None else x + term
         expected = F.layer_norm(summed, (width,), weight, bias, 1e-5)
-        found = kernels.add_norm(x, term, weight, bias, 1e-5)
+        found = kernels.add_norm(x, term, PackedNorm(weight, bias, 1e-5))
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-6)
+
+
+def decoder_layer(width: int) -> tuple[PackedSublayer, PackedSublayer, PackedSublayer]:
+    """Attention, attention to an encoder's output, and feed-forward twice as wide inside."""
+
+    def product(outputs: int, inputs: int, *, gelu: bool = False) -> PackedLinear:
+        return PackedLinear(packed(random(outputs, inputs) / 8), random(outputs), gelu=gelu)
+
+    def norm() -> PackedNorm:
+        return PackedNorm(random(width) + 1, random(width), 1e-5)
+
+    return (
+        PackedSublayer(product(3 * width, width), product(width, width), norm()),
+        PackedSublayer(product(width, width), product(width, width), norm()),
+        PackedSublayer(product(2 * width, width, gelu=True), product(width, 2 * width), norm()),
+    )
+
+
+@pytest.mark.parametrize("width", [48, 192])  # in heads of 16 and 64; 192 is what tiles take
+@pytest.mark.parametrize("has_cross", [False, True])
+def test_a_step_is_its_kernels_one_after_another(
+    kernels: Kernels, width: int, has_cross: bool
+) -> None:
+    attention, cross, inside = decoder_layer(width)
+    layer = PackedLayer(attention, cross if has_cross else None, inside, 3)
+    shared, fixed, tail = (
+        (random(count, 3, columns, width // 3), random(count, 3, columns, width // 3))
+        for count, columns in ((4, 37), (4, 37), (11, 9))
+    )
+    spans, prompts = torch.tensor(SPANS).t().contiguous(), torch.tensor(PROMPTS)
+    own_tail = tail[0].clone(), tail[1].clone()
+    rows = AttentionRows.of(shared, spans, prompts, tail)
+    memory = AttentionRows.of(fixed, spans, prompts)
+    x, places = random(11, width), np.arange(11) % 9
+    found = kernels.step(x, layer, rows, places, memory if has_cross else None)
+
+    def heads(made: Tensor) -> Tensor:
+        return made.view(11, 1, 3, width // 3).transpose(1, 2)  # [R, H, 1, D]
+
+    made = kernels.linear(x, attention.first)
+    query, key, value = map(heads, made.split(width, dim=1))
+    again = AttentionRows.of(shared, spans, prompts, own_tail)
+    mixed = kernels.attend(query, again, (key, value), places).view(11, width)
+    y = kernels.add_norm(x, kernels.linear(mixed, attention.second), attention.norm)
+    if has_cross:
+        mixed = kernels.attend(heads(kernels.linear(y, cross.first)), memory).view(11, width)
+        y = kernels.add_norm(y, kernels.linear(mixed, cross.second), cross.norm)
+    wide = kernels.linear(y, inside.first)
+    expected = kernels.add_norm(y, kernels.linear(wide, inside.second), inside.norm)
+    assert torch.equal(found, expected)
+    assert all(map(torch.equal, tail, own_tail))
+
+
+@pytest.mark.parametrize("rows", [2, 3, 16, 17, 20, 33, 64, 300])
+@pytest.mark.parametrize("size", [(64, 32), (128, 50), (768, 100), (3072, 96)])
+def test_tiles_give_the_same_bits(
+    kernels: Kernels, rows: int, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not kernels.with_tiles:
+        pytest.skip("the processor has no AMX")
+    inputs, outputs = size
+    x = random(rows, inputs)
+    x[rows // 2, 3] = float("nan")
+    layer = PackedLinear(packed(random(outputs, inputs)), random(outputs), gelu=True)
+    found = kernels.linear(x, layer)
+    monkeypatch.setattr(kernels, "with_tiles", False)
+    assert torch.equal(found.nan_to_num(9.0), kernels.linear(x, layer).nan_to_num(9.0))
 
 
 class TestLibrary:
@@ -308,10 +386,10 @@ class TestRefusals:
         weight = packed(random(40, 50))
         for x in (random(2, 49), random(50), random(2, 50).double()):
             with pytest.raises(ValueError, match="x must be"):
-                kernels.linear(x, weight, None, gelu=False)
+                kernels.linear(x, PackedLinear(weight, None))
         for bias in (random(39), random(40).double(), random(80)[::2]):
             with pytest.raises(ValueError, match="bias must be"):
-                kernels.linear(random(2, 50), weight, bias, gelu=False)
+                PackedLinear(weight, bias)
         for blocks in (weight.blocks[:1], weight.blocks[:, :-1], weight.blocks.view(torch.int8)):
             with pytest.raises(ValueError, match="blocks must be"):
                 PackedWeight(blocks, weight.scale, 50)
@@ -320,7 +398,40 @@ class TestRefusals:
 
     def test_norms(self, kernels: Kernels) -> None:
         x, weight = random(2, 50), random(50)
-        wrong = [(random(2, 49), weight, weight), (x, random(49), weight), (x, weight, random(51))]
-        for added, scale, bias in [*wrong, (x.double(), weight, weight)]:
+        norm = PackedNorm(weight, weight, 1e-5)
+        for given, added in [(x, random(2, 49)), (x.double(), x), (random(2, 49), None)]:
             with pytest.raises(ValueError, match="must be"):
-                kernels.add_norm(x, added, scale, bias, 1e-5)
+                kernels.add_norm(given, added, norm)
+        for scale, bias in [(weight, random(51)), (weight.double(), weight)]:
+            with pytest.raises(ValueError, match="must be"):
+                PackedNorm(scale, bias, 1e-5)
+
+    def test_layers(self) -> None:
+        attention, _, inside = decoder_layer(48)
+        with pytest.raises(ValueError, match="5 heads"):
+            PackedLayer(attention, None, inside, 5)
+        with pytest.raises(ValueError, match="12 heads"):  # of 4 numbers, not 16
+            PackedLayer(attention, None, inside, 12)
+        for parts in [(inside, None, inside), (attention, attention, inside)]:
+            with pytest.raises(ValueError, match="a sublayer of the sizes"):
+                PackedLayer(*parts, 3)
+
+    def test_steps(self, kernels: Kernels) -> None:
+        rows, places = self.rows(), np.array([0, 3, 1])
+        attention, cross, inside = decoder_layer(48)
+        plain, looking = (PackedLayer(attention, part, inside, 3) for part in (None, cross))
+        x = random(3, 48)
+        memory = self.rows(tail=None)
+        with pytest.raises(ValueError, match="encoder"):
+            kernels.step(x, looking, rows, places)
+        with pytest.raises(ValueError, match="encoder"):
+            kernels.step(x, plain, rows, places, memory)
+        with pytest.raises(ValueError, match="x must be"):
+            kernels.step(random(2, 48), plain, rows, places)
+        with pytest.raises(ValueError, match="place"):
+            kernels.step(x, plain, rows, places + 3)
+        with pytest.raises(ValueError, match="another layer"):
+            kernels.step(x, PackedLayer(attention, None, inside, 1), rows, places)
+        fewer = self.rows(tail=None, prompts=torch.tensor([0, 1]))
+        with pytest.raises(ValueError, match="the same rows"):
+            kernels.step(x, looking, rows, places, fewer)

@@ -39,6 +39,8 @@ class SharedCache(Cache):
         self._memory = Shared.empty()
         self._tails: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # each [R, H, reply_tokens, D]
         self._tables: dict[nn.Module, AttentionRows] = {}
+        self.places: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        """The column of each row's tail that holds the newest token, [R]."""
 
     @property
     def rows(self) -> int:
@@ -46,9 +48,9 @@ class SharedCache(Cache):
         return len(self._positions)
 
     @property
-    def places(self) -> NDArray[np.int64]:
-        """The column of each row's tail that holds the newest token, [R]."""
-        return np.full(self.rows, self._steps - 1)
+    def is_stepping(self) -> bool:
+        """Whether the prompts are read, and each row brings one token."""
+        return self._steps > 0
 
     def advance(self, segment_ids: Tensor) -> tuple[Tensor, Tensor | None]:
         """Note the new tokens, [B, T]; see `Cache.advance`. From the second call on T must be 1."""
@@ -61,6 +63,7 @@ class SharedCache(Cache):
             raise ValueError("a shared cache takes one token a row after the prompt")
         positions = self._positions[:, None]
         self._positions = self._positions + 1
+        self.places = np.full(self.rows, self._steps)
         self._steps += 1
         return positions, None
 
@@ -147,13 +150,15 @@ class JoinedCache(Cache):
         super().__init__(0)
         self._parts = parts
         self._counts = [part.rows for part in parts]
-        self._places: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self.places: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        """The column of each row's tail that holds the newest token, [R]."""
+        self.is_stepping = True
 
     def advance(self, segment_ids: Tensor) -> tuple[Tensor, Tensor | None]:
         """Note one new token a row, [R, 1]; see `Cache.advance`."""
         pieces = zip(self._parts, self._split(segment_ids), strict=True)
         positions = torch.cat([part.advance(piece)[0] for part, piece in pieces])
-        self._places = np.concatenate([part.places for part in self._parts])
+        self.places = np.concatenate([part.places for part in self._parts])
         return positions, None
 
     def attend(
@@ -162,8 +167,7 @@ class JoinedCache(Cache):
         """Let each row look at its prompt and its tail; each [R, H, 1, D]."""
         kernels = find_kernels()
         if kernels is not None and kernels.can_attend(query):
-            rows = AttentionRows.join([part.growing_rows(owner) for part in self._parts])
-            return kernels.attend(query, rows, (key, value), self._places)
+            return kernels.attend(query, self.growing_rows(owner), (key, value), self.places)
         pieces = zip(self._parts, *map(self._split, (query, key, value)), strict=True)
         return torch.cat([part.attend(owner, q, k, v, None) for part, q, k, v in pieces])
 
@@ -177,10 +181,17 @@ class JoinedCache(Cache):
         """Let each row look at its prompt's encoder output; see `Cache.attend_fixed`."""
         kernels = find_kernels()
         if kernels is not None and kernels.can_attend(query):
-            rows = AttentionRows.join([part.fixed_rows(owner) for part in self._parts])
-            return kernels.attend(query, rows)
+            return kernels.attend(query, self.fixed_rows(owner))
         pieces = zip(self._parts, self._split(query), strict=True)
         return torch.cat([part.attend_fixed(owner, piece, make, mask) for part, piece in pieces])
+
+    def growing_rows(self, owner: nn.Module) -> AttentionRows:
+        """Say where a layer's keys and values of prompts and replies lie, for the kernels."""
+        return AttentionRows.join([part.growing_rows(owner) for part in self._parts])
+
+    def fixed_rows(self, owner: nn.Module) -> AttentionRows:
+        """Say where a layer's keys and values of the encoder's output lie, for the kernels."""
+        return AttentionRows.join([part.fixed_rows(owner) for part in self._parts])
 
     def window(self, owner: nn.Module, x: Tensor, width: int) -> Tensor:
         """Put the columns that each row has seen in front of the new ones; see `Cache.window`."""

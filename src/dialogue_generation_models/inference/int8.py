@@ -14,8 +14,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..models.cache import Cache
+from ..models.gpt import PostNormBlock
 from ..models.layers import AddNorm, Attention, FeedForward, TiedHead
-from .native import Kernels, PackedWeight, find_kernels, pack
+from ..models.meena import DecoderLayer
+from .cache import JoinedCache, SharedCache
+from .native import (
+    Kernels,
+    PackedLayer,
+    PackedLinear,
+    PackedNorm,
+    PackedSublayer,
+    PackedWeight,
+    find_kernels,
+    pack,
+    takes_heads,
+)
 
 if TYPE_CHECKING:
     from ..models import Model
@@ -38,21 +52,19 @@ class Int8Linear(nn.Module):
         self._bias = None if bias is None else bias.detach().float()
         self._gelu = gelu
         self._kernels = find_kernels()
-        self._packed: PackedWeight | None = None
         self._columns = torch.empty(0)  # int8 [C_in, C_out], where there are no kernels
         if self._kernels is None:
             self._columns, self._scale = _quantize_columns(weight.detach())
         else:
-            self._packed = _quantize_packed(weight.detach())
-            self._scale = self._packed.scale
+            packed = _quantize_packed(weight.detach())
+            self._scale = packed.scale
+            self.packed = PackedLinear(packed, self._bias, gelu=gelu)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., C_in] → [..., C_out]."""
         rows = x.float().flatten(0, -2)  # [N, C_in]
-        if self._kernels is not None and self._packed is not None:
-            result = self._kernels.linear(rows, self._packed, self._bias, gelu=self._gelu)
-        else:
-            result = self._multiply(rows)
+        kernels = self._kernels
+        result = self._multiply(rows) if kernels is None else kernels.linear(rows, self.packed)
         return result.view(*x.shape[:-1], len(self._scale))
 
     def _multiply(self, rows: Tensor) -> Tensor:
@@ -88,12 +100,14 @@ class FastAddNorm(nn.Module):
 
     def __init__(self, layer: AddNorm, kernels: Kernels) -> None:
         super().__init__()
-        self._weight, self._bias, self._eps = layer.weight.float(), layer.bias.float(), layer.eps
+        self.packed = PackedNorm(
+            layer.weight.detach().float(), layer.bias.detach().float(), layer.eps
+        )
         self._kernels = kernels
 
     def forward(self, x: Tensor, added: Tensor) -> Tensor:
         """Two of [B, T, C] → [B, T, C]."""
-        return self._kernels.add_norm(x, added, self._weight, self._bias, self._eps)
+        return self._kernels.add_norm(x, added, self.packed)
 
 
 class Int8FeedForward(nn.Module):
@@ -107,6 +121,46 @@ class Int8FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, C] → [B, T, C]."""
         return cast(Tensor, self.down(self.up(x)))
+
+
+class FastLayer(nn.Module):
+    """A decoder's layer, post-norm, whose step of one token a row is one call of the kernels.
+
+    Args:
+        layer: its parts are in 8 bits already.
+        kernels: that the parts are packed for.
+    """
+
+    def __init__(self, layer: PostNormBlock | DecoderLayer, kernels: Kernels) -> None:
+        super().__init__()
+        self._layer = layer
+        self._kernels = kernels
+        attention, feed_forward = cast(Int8Attention, layer.attention), layer.feed_forward
+        own = _sublayer(attention.projection, attention.output, layer.norm_1)
+        cross, last_norm = None, layer.norm_2
+        if isinstance(layer, DecoderLayer):
+            looking = layer.cross_attention
+            cross = _sublayer(looking.query, looking.output, layer.norm_2)
+            last_norm = layer.norm_3
+        inside = _sublayer(feed_forward.up, feed_forward.down, last_norm)
+        self._packed = PackedLayer(own, cross, inside, attention.n_head)
+
+    def forward(self, x: Tensor, mask: Tensor | None, *rest: Tensor | Cache | None) -> Tensor:
+        """[B, T, C] → [B, T, C]; arguments as the layer takes them, the cache last."""
+        cache = rest[-1]
+        if not isinstance(cache, SharedCache | JoinedCache) or not cache.is_stepping:
+            return cast(Tensor, self._layer(x, mask, *rest))
+        rows = cache.growing_rows(self._layer.attention)
+        memory = None
+        if isinstance(self._layer, DecoderLayer):
+            memory = cache.fixed_rows(self._layer.cross_attention)
+        step = self._kernels.step(x[:, 0].float(), self._packed, rows, cache.places, memory)
+        return step[:, None]
+
+
+def _sublayer(first: nn.Module, second: nn.Module, norm: nn.Module) -> PackedSublayer:
+    products = cast(Int8Linear, first).packed, cast(Int8Linear, second).packed
+    return PackedSublayer(*products, cast(FastAddNorm, norm).packed)
 
 
 def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,8 +211,8 @@ def _pack_children(module: nn.Module, model: Model) -> None:
         packed = _pack(child, model)
         if packed is None:
             _pack_children(child, model)
-        else:
-            setattr(module, name, packed)  # from here on nobody holds the full weights
+            packed = _wrap(child, model)
+        setattr(module, name, packed)  # from here on nobody holds the full weights
 
 
 def _pack(layer: nn.Module, model: Model) -> nn.Module | None:
@@ -173,3 +227,12 @@ def _pack(layer: nn.Module, model: Model) -> nn.Module | None:
     if isinstance(layer, AddNorm) and kernels is not None:
         return FastAddNorm(layer, kernels)
     return Int8Linear(layer.weight, layer.bias) if type(layer) is nn.Linear else None
+
+
+def _wrap(layer: nn.Module, model: Model) -> nn.Module:
+    """Put a layer whose parts are packed into what takes its steps in one call, if there is such a thing."""
+    kernels = find_kernels()
+    if kernels is None or not isinstance(layer, PostNormBlock | DecoderLayer):
+        return layer
+    width = model.config.n_embd // layer.attention.n_head
+    return FastLayer(layer, kernels) if takes_heads(width) else layer

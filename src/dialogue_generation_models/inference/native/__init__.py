@@ -22,22 +22,39 @@ import torch
 from torch import Tensor
 
 from .choosing import Chooser
-from .kernels import AttentionRows, Kernels, PackedWeight, pack
+from .kernels import Kernels
+from .operands import (
+    AttentionRows,
+    PackedLayer,
+    PackedLinear,
+    PackedNorm,
+    PackedSublayer,
+    PackedWeight,
+    pack,
+    takes_heads,
+)
 
 __all__ = [
     "AttentionRows",
     "Chooser",
     "Kernels",
+    "PackedLayer",
+    "PackedLinear",
+    "PackedNorm",
+    "PackedSublayer",
     "PackedWeight",
     "find_chooser",
     "find_kernels",
     "pack",
+    "takes_heads",
     "why_missing",
 ]
 
 _FOLDER = Path(__file__).parent
-_SOURCES = [_FOLDER / name for name in ("kernels.c", "choosing.c")]
-_HEADERS = [_FOLDER / "vectors.h"]
+_SOURCES = [
+    _FOLDER / name for name in ("linear.c", "attention.c", "norm.c", "step.c", "choosing.c")
+]
+_HEADERS = [_FOLDER / name for name in ("vectors.h", "layers.h")]
 _FLAGS = ("-O3", "-fopenmp", "-shared", "-fPIC", "-std=gnu11")
 
 

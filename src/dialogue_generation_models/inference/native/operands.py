@@ -1,0 +1,342 @@
+"""What the kernels read besides numbers: packed layers, and tables of what rows look at.
+
+The compiled functions trust their pointers. So each of these is checked when it is made, and lays itself out
+as `layers.h` says; it keeps the tensors that the addresses point into.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+LANES, DEPTH, PANEL = 16, 4, 32
+_GELU_TANH = 1
+_MAX_WIDTH = 256
+_NUMBER = 4  # bytes of a float32
+_SPARE = 64  # bytes that a tile may read past the last row
+
+
+class _LinearStruct(ctypes.Structure):
+    _fields_ = [
+        ("weights", ctypes.c_void_p),
+        ("scales", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("inputs", ctypes.c_int64),
+        ("outputs", ctypes.c_int64),
+        ("activation", ctypes.c_int64),
+    ]
+
+
+class _NormStruct(ctypes.Structure):
+    _fields_ = [
+        ("weight", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("width", ctypes.c_int64),
+        ("epsilon", ctypes.c_float),
+    ]
+
+
+class SightStruct(ctypes.Structure):
+    """What the rows of a batch look at."""
+
+    _fields_ = [
+        ("table", ctypes.c_void_p),
+        ("places", ctypes.c_void_p),
+        ("most", ctypes.c_int64),
+    ]
+
+
+class HeadsStruct(ctypes.Structure):
+    """Where queries lie, and keys and values where there are new ones."""
+
+    _fields_ = [
+        ("query", ctypes.c_void_p),
+        ("key", ctypes.c_void_p),
+        ("value", ctypes.c_void_p),
+        ("stride", ctypes.c_int64),
+        ("heads", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+    ]
+
+
+class _SublayerStruct(ctypes.Structure):
+    _fields_ = [("first", _LinearStruct), ("second", _LinearStruct), ("norm", _NormStruct)]
+
+
+class _LayerStruct(ctypes.Structure):
+    _fields_ = [
+        ("attention", _SublayerStruct),
+        ("cross", _SublayerStruct),
+        ("feed_forward", _SublayerStruct),
+        ("heads", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+    ]
+
+
+@dataclass(frozen=True)
+class PackedWeight:
+    """8-bit weights as the kernel reads them.
+
+    Raises:
+        ValueError: the parts do not fit each other.
+    """
+
+    blocks: Tensor
+    """uint8 [ceil(C_out / 32), ceil(C_in / 4), 32, 4]."""
+    scale: Tensor
+    """float32 [C_out]."""
+    inputs: int
+
+    def __post_init__(self) -> None:
+        check("scale", self.scale, torch.float32, (len(self.scale),))
+        panels, steps = -(-len(self.scale) // PANEL), -(-self.inputs // DEPTH)
+        check("blocks", self.blocks, torch.uint8, (panels, steps, PANEL, DEPTH))
+
+    @classmethod
+    def empty(cls, outputs: int, inputs: int) -> PackedWeight:
+        """Make room for weights that are put in piece by piece."""
+        shape = (-(-outputs // PANEL), -(-inputs // DEPTH), PANEL, DEPTH)
+        return cls(torch.empty(shape, dtype=torch.uint8), torch.empty(outputs), inputs)
+
+    def put(self, first: int, part: PackedWeight) -> None:
+        """Put the weights of the outputs from number `first` on, a multiple of 32, in their place."""
+        panel = first // PANEL
+        self.blocks[panel : panel + len(part.blocks)] = part.blocks
+        self.scale[first : first + len(part.scale)] = part.scale
+
+
+class PackedLinear:
+    """A linear layer in 8 bits: packed weights, a bias, and GELU in its tanh form if asked.
+
+    Raises:
+        ValueError: the bias does not fit the weight.
+    """
+
+    def __init__(self, weight: PackedWeight, bias: Tensor | None, *, gelu: bool = False) -> None:
+        self.inputs, self.outputs = weight.inputs, len(weight.scale)
+        if bias is not None:
+            check("bias", bias, torch.float32, (self.outputs,))
+        self._parts = weight, bias
+        activation = _GELU_TANH if gelu else 0
+        self.struct = _LinearStruct(
+            weight.blocks.data_ptr(),
+            weight.scale.data_ptr(),
+            pointer(bias),
+            self.inputs,
+            self.outputs,
+            activation,
+        )
+
+    def scratch(self, rows: int) -> int:
+        """Bytes that the kernel needs for so many rows."""
+        return rows * (self.inputs + DEPTH + 2 * _NUMBER) + _SPARE
+
+
+class PackedNorm:
+    """A LayerNorm.
+
+    Raises:
+        ValueError: the parts do not fit each other.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, epsilon: float) -> None:
+        self.width = len(weight)
+        for name, part in {"weight": weight, "bias": bias}.items():
+            check(name, part, torch.float32, (self.width,))
+        self._parts = weight, bias
+        self.struct = _NormStruct(weight.data_ptr(), bias.data_ptr(), self.width, epsilon)
+
+
+@dataclass(frozen=True)
+class PackedSublayer:
+    """What a sublayer consists of, besides attention itself."""
+
+    first: PackedLinear
+    """Makes queries, keys and values; queries; or what lies inside a feed-forward layer."""
+    second: PackedLinear
+    norm: PackedNorm
+    """Of the sum of what the sublayer made and was given."""
+
+
+class PackedLayer:
+    """A layer of a decoder: attention, perhaps attention to an encoder's output, and feed-forward.
+
+    Raises:
+        ValueError: the parts do not fit each other.
+    """
+
+    def __init__(
+        self,
+        attention: PackedSublayer,
+        cross: PackedSublayer | None,
+        feed_forward: PackedSublayer,
+        heads: int,
+    ) -> None:
+        self.embedding, self.inner = attention.norm.width, feed_forward.first.outputs
+        self.heads, self.width = heads, self.embedding // heads
+        self.has_cross = cross is not None
+        self._parts = attention, cross, feed_forward
+        if self.width * heads != self.embedding or not takes_heads(self.width):
+            raise ValueError(f"{heads} heads of {self.embedding} numbers in all")
+        self._check(attention, 3 * self.embedding, self.embedding)
+        self._check(feed_forward, self.inner, self.inner)
+        if cross is not None:
+            self._check(cross, self.embedding, self.embedding)
+        structs = [
+            _SublayerStruct(part.first.struct, part.second.struct, part.norm.struct)
+            if part is not None
+            else _SublayerStruct()
+            for part in (attention, cross, feed_forward)
+        ]
+        self.struct = _LayerStruct(*structs, heads, self.width)
+
+    def _check(self, part: PackedSublayer, made: int, taken: int) -> None:
+        first, second = part.first, part.second
+        found = (first.inputs, first.outputs, second.inputs, second.outputs, part.norm.width)
+        if found != (self.embedding, made, taken, self.embedding, self.embedding):
+            raise ValueError(f"a sublayer of the sizes {found}, {self.embedding} wide")
+
+    def room(self, rows: int) -> int:
+        """Numbers that the kernel needs for so many rows."""
+        _, _, feed_forward = self._parts
+        scratch = max(feed_forward.first.scratch(rows), feed_forward.second.scratch(rows))
+        return rows * (5 * self.embedding + self.inner) + -(-scratch // _NUMBER)
+
+
+@dataclass(frozen=True)
+class AttentionRows:
+    """Where the keys and values lie that each row of a batch looks at; made by `of` and `join`.
+
+    Every row has a prompt, which others may share, and perhaps a tail of its own.
+    """
+
+    table: NDArray[np.int64]
+    """[R, 7]: the C struct `Row`."""
+    heads: int
+    width: int
+    """Numbers of a head."""
+    owners: tuple[Tensor, ...]
+    """What the addresses point into."""
+
+    @cached_property
+    def most(self) -> int:
+        """The most keys that a row may look at."""
+        return int((self.table[:, 3] + self.table[:, 6]).max(initial=0))
+
+    def sight(self, places: NDArray[np.int64] | None) -> SightStruct:
+        """Lay out what the rows look at.
+
+        Args:
+            places: the column of each row's tail that its new key and value go to, [R]; those before it are
+                seen. None to look at the prompts alone. It must outlive what is returned.
+
+        Raises:
+            ValueError: the places do not fit the rows.
+        """
+        if places is None:
+            return SightStruct(self.table.ctypes.data, None, self.most)
+        if places.dtype != np.int64 or places.shape != (len(self.table),):
+            raise ValueError(f"places must be int64 [{len(self.table)}]")
+        if not places.flags.c_contiguous:
+            raise ValueError("places must lie side by side")
+        if not ((places >= 0) & (places < self.table[:, 6])).all():
+            raise ValueError("a place lies outside its row's tail")
+        return SightStruct(self.table.ctypes.data, places.ctypes.data, self.most)
+
+    @classmethod
+    def of(
+        cls,
+        shared: tuple[Tensor, Tensor],
+        spans: Tensor,
+        prompts: Tensor,
+        tail: tuple[Tensor, Tensor] | None = None,
+    ) -> AttentionRows:
+        """Describe rows whose prompts lie in one buffer, and so do their tails.
+
+        Args:
+            shared: keys and values of the prompts, each [P, H, S, D], D a multiple of 16 and at most 256.
+            spans: first column of each prompt and the one after its last, int64 [2, P].
+            prompts: the prompt of each row, int64 [R].
+            tail: keys and values of the replies, each [R, H, T, D].
+
+        Raises:
+            ValueError: the parts do not fit each other.
+        """
+        if shared[0].dim() != 4:
+            raise ValueError("keys must be [P, H, S, D]")
+        count, heads, columns, width = shared[0].shape
+        if not takes_heads(width):
+            raise ValueError(f"a head of {width} numbers; it must be a multiple of 16, at most 256")
+        for part in shared:
+            check("keys and values", part, torch.float32, (count, heads, columns, width))
+        check("spans", spans, torch.int64, (2, count))
+        check("prompts", prompts, torch.int64, (len(prompts),))
+        first, last, of_row = spans[0].numpy(), spans[1].numpy(), prompts.numpy()
+        if not ((first >= 0) & (first <= last) & (last <= columns)).all():
+            raise ValueError(f"a span lies outside the {columns} columns")
+        if not ((of_row >= 0) & (of_row < count)).all():
+            raise ValueError(f"a row's prompt is not one of {count}")
+        table = np.zeros((len(of_row), 7), dtype=np.int64)
+        start = (of_row * heads * columns + first[of_row]) * width * _NUMBER
+        table[:, 0], table[:, 1] = start + shared[0].data_ptr(), start + shared[1].data_ptr()
+        table[:, 2], table[:, 3] = columns, (last - first)[of_row]
+        if tail is None:
+            return cls(table, heads, width, shared)
+        capacity = tail[0].shape[2] if tail[0].dim() == 4 else 0
+        for part in tail:
+            check("tails", part, torch.float32, (len(of_row), heads, capacity, width))
+        start = np.arange(len(of_row)) * (heads * capacity * width * _NUMBER)
+        table[:, 4], table[:, 5] = start + tail[0].data_ptr(), start + tail[1].data_ptr()
+        table[:, 6] = capacity
+        return cls(table, heads, width, (*shared, *tail))
+
+    @classmethod
+    def join(cls, parts: Sequence[AttentionRows]) -> AttentionRows:
+        """Put the rows of several batches of the same layer one after another.
+
+        Raises:
+            ValueError: their heads differ.
+        """
+        heads, width = parts[0].heads, parts[0].width
+        if any((part.heads, part.width) != (heads, width) for part in parts):
+            raise ValueError("rows of different layers cannot be joined")
+        owners = tuple(owner for part in parts for owner in part.owners)
+        return cls(np.concatenate([part.table for part in parts]), heads, width, owners)
+
+
+def pack(weight: Tensor, scale: Tensor) -> PackedWeight:
+    """Lay out int8 weights [C_out, C_in], with scales [C_out], in the kernel's blocks."""
+    outputs, inputs = weight.shape
+    full = F.pad(weight, (0, -inputs % DEPTH, 0, -outputs % PANEL))
+    # Flipping the first bit adds 128; four of the bytes move as one number.
+    fours = (full.view(torch.uint8) ^ 128).view(torch.int32).view(-1, PANEL, full.shape[1] // DEPTH)
+    blocks = fours.transpose(1, 2).contiguous().view(torch.uint8)  # [panels, steps, PANEL * DEPTH]
+    blocks = blocks.view(*blocks.shape[:2], PANEL, DEPTH)
+    return PackedWeight(blocks, scale.contiguous(), inputs)
+
+
+def check(name: str, tensor: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> None:
+    """Refuse a tensor that the kernels would misread."""
+    is_plain = tensor.dtype == dtype and tensor.device.type == "cpu" and tensor.is_contiguous()
+    if not is_plain or tensor.shape != tuple(shape):
+        wanted = f"contiguous {str(dtype).removeprefix('torch.')} {list(shape)} on the CPU"
+        found = f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+        raise ValueError(f"{name} must be {wanted}, not {found}")
+
+
+def pointer(tensor: Tensor | None) -> int | None:
+    """Return a tensor's address; None where there is no tensor."""
+    return None if tensor is None else tensor.data_ptr()
+
+
+def takes_heads(width: int) -> bool:
+    """Whether the kernels take heads of so many numbers."""
+    return width % LANES == 0 and 0 < width <= _MAX_WIDTH

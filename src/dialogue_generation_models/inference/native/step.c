@@ -1,0 +1,42 @@
+/* One new token a row through a whole layer of a decoder, post-norm, by one team of threads: to start a team for each of
+ * seven kernels, and to return to Python between them, costs as much as a third of a step of one row. */
+#include "layers.h"
+
+/* Two products, and the norm of the sum of what they made and what the sublayer was given. */
+typedef struct {
+    Linear first, second;
+    Norm norm;
+} Sublayer;
+
+typedef struct {
+    Sublayer attention; /* its first product makes queries, keys and values */
+    Sublayer cross;     /* attention to an encoder's output, if there is any; its first product makes queries */
+    Sublayer feed_forward;
+    int64_t heads, width; /* width of a head */
+} Layer;
+
+/* out [n, c], not `x`; `room` holds n * (5 c + inner) numbers and what `linear` needs for the widest inputs. */
+void dgm_step(const Layer *l, const float *x, int64_t n, const Sight *own, const Sight *memory, float *out, float *room,
+              int with_tiles) {
+    const int64_t c = l->heads * l->width;
+    float *projected = room, *mixed = projected + n * 3 * c, *made = mixed + n * c, *inner = made + n * c;
+    int8_t *scratch = (int8_t *)(inner + n * l->feed_forward.first.outputs);
+    const Heads heads = {projected, projected + c, projected + 2 * c, 3 * c, l->heads, l->width};
+    const Heads queries = {projected, NULL, NULL, c, l->heads, l->width};
+#pragma omp parallel
+    {
+        linear(&l->attention.first, x, n, projected, scratch, with_tiles);
+        attend(&heads, n, own, mixed);
+        linear(&l->attention.second, mixed, n, made, scratch, with_tiles);
+        add_norm(&l->attention.norm, x, made, n, out);
+        if (memory) {
+            linear(&l->cross.first, out, n, projected, scratch, with_tiles);
+            attend(&queries, n, memory, mixed);
+            linear(&l->cross.second, mixed, n, made, scratch, with_tiles);
+            add_norm(&l->cross.norm, out, made, n, out);
+        }
+        linear(&l->feed_forward.first, out, n, inner, scratch, with_tiles);
+        linear(&l->feed_forward.second, inner, n, made, scratch, with_tiles);
+        add_norm(&l->feed_forward.norm, out, made, n, out);
+    }
+}
