@@ -3,7 +3,9 @@
  *
  * - A row's result depends on that row alone, bit for bit. The rows are shared among the threads.
  * - Nothing sorts the vocabulary. It is cut into blocks of 4 scores, whose maxima tell of a threshold that enough
- *   scores are sure to reach; those that do are put side by side, and sorted: best first, ties by the lower id.
+ *   scores are sure to reach; those that do are put side by side, and are the found. Where few are needed they are
+ *   sorted: best first, ties by the lower id. A draw spreads them over buckets, from high scores to low, and sorts
+ *   only the buckets in which a limit or the draw itself falls, as with flat scores nearly all tokens are found.
  * - Scores are compared as whole numbers that sort alike, their keys. NaN counts as -inf, and -0 as 0.
  */
 #include "vectors.h"
@@ -12,8 +14,15 @@ enum {
     BLOCK = 4,           /* vectors that are taken together, lane by lane */
     LEAST = -0x7F800001, /* the key of -inf; those of numbers are larger */
     BITS = 8,            /* that a pass of the sort looks at */
-    BUCKETS = 1 << BITS,
+    DIGITS = 1 << BITS,
+    BUCKETS = 1024,
 };
+
+/* What lies in a bucket, and before it. */
+typedef struct {
+    int64_t count, first;
+    double mass, before;
+} Bucket;
 
 /* What a thread works with. */
 typedef struct {
@@ -21,6 +30,11 @@ typedef struct {
     int32_t *maxima, best;   /* keys: [blocks], and the largest of them */
     float *weights;          /* of the blocks, or of what was found */
     uint64_t *found, *spare; /* the key in the upper half, so that it falls, and the id in the lower */
+    int32_t *bucket_of;      /* of what was found */
+    Bucket *buckets;
+    int64_t opened;  /* the bucket that was opened last, or -1 */
+    uint64_t *inside; /* what it holds, sorted */
+    float *weights_inside;
 } Work;
 
 /* How a token is drawn. */
@@ -38,10 +52,18 @@ static int make_work(Work *w, int64_t n) {
     w->weights = malloc(sizeof(float) * (size_t)room);
     w->found = malloc(sizeof(uint64_t) * (size_t)room);
     w->spare = malloc(sizeof(uint64_t) * (size_t)room);
-    return w->maxima && w->weights && w->found && w->spare;
+    w->bucket_of = malloc(sizeof(int32_t) * (size_t)room);
+    w->buckets = malloc(sizeof(Bucket) * BUCKETS);
+    w->inside = malloc(sizeof(uint64_t) * (size_t)room);
+    w->weights_inside = malloc(sizeof(float) * (size_t)room);
+    return w->maxima && w->weights && w->found && w->spare && w->bucket_of && w->buckets && w->inside &&
+           w->weights_inside;
 }
 
-static void free_work(Work *w) { free(w->maxima), free(w->weights), free(w->found), free(w->spare); }
+static void free_work(Work *w) {
+    free(w->maxima), free(w->weights), free(w->found), free(w->spare);
+    free(w->bucket_of), free(w->buckets), free(w->inside), free(w->weights_inside);
+}
 
 INLINE __m512 load(const float *x, int64_t i, int64_t n) {
     return _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), tail_mask(n - i), x + i);
@@ -162,58 +184,148 @@ INLINE int64_t collect(const Work *w, const float *x, int64_t n, int32_t key) {
     return count;
 }
 
-/* Sort what was found by its keys. A pass keeps the order of what it does not tell apart, so ties stay by id. */
-static void sort(Work *w, int64_t count) {
+/* Sort by keys what lies in `*list`, with `*room` for as much. A pass keeps the order of what it does not tell apart, so
+ * ties stay by id. */
+static void sort(uint64_t **list, uint64_t **room, int64_t count) {
     for (int shift = 32; shift < 64; shift += BITS) {
-        int32_t places[BUCKETS] = {0};
-        for (int64_t i = 0; i < count; i++) places[w->found[i] >> shift & (BUCKETS - 1)]++;
-        if (count && places[w->found[0] >> shift & (BUCKETS - 1)] == count) continue;
-        for (int32_t b = 0, place = 0; b < BUCKETS; b++) {
+        int32_t places[DIGITS] = {0};
+        for (int64_t i = 0; i < count; i++) places[(*list)[i] >> shift & (DIGITS - 1)]++;
+        if (count && places[(*list)[0] >> shift & (DIGITS - 1)] == count) continue;
+        for (int32_t b = 0, place = 0; b < DIGITS; b++) {
             const int32_t size = places[b];
             places[b] = place, place += size;
         }
-        for (int64_t i = 0; i < count; i++) w->spare[places[w->found[i] >> shift & (BUCKETS - 1)]++] = w->found[i];
-        uint64_t *const sorted = w->spare;
-        w->spare = w->found, w->found = sorted;
+        for (int64_t i = 0; i < count; i++) (*room)[places[(*list)[i] >> shift & (DIGITS - 1)]++] = (*list)[i];
+        uint64_t *const sorted = *room;
+        *room = *list, *list = sorted;
     }
 }
 
-INLINE void weigh(const Work *w, int64_t count, float best, float scale) {
-    for (int64_t i = 0; i < count; i++) w->weights[i] = score_of(found_key(w->found[i]));
-    sum_exp(w->weights, count, best, scale, w->weights);
+INLINE void weigh(const uint64_t *found, int64_t count, float best, float scale, float *weights) {
+    for (int64_t i = 0; i < count; i++) weights[i] = score_of(found_key(found[i]));
+    sum_exp(weights, count, best, scale, weights);
 }
 
-/* How many there are of the first `kept` and those that tie with the last of them. */
-static int64_t with_ties(const Work *w, int64_t count, int64_t kept) {
-    while (kept < count && w->found[kept] >> 32 == w->found[kept - 1] >> 32) kept++;
+/* Spread what was found over the buckets, which share evenly what lies between the best score and the worst of them.
+ * Returns how many have the gap to the best that min-p allows, or a smaller one. */
+INLINE int64_t spread(Work *w, int64_t count, float best, float scale, float min_gap) {
+    __m512 least = _mm512_set1_ps(INFINITY);
+    for (int64_t i = 0; i < count; i++) w->weights[i] = score_of(found_key(w->found[i]));
+    int64_t near = 0;
+    for (int64_t i = 0; i < count; i += LANES) {
+        const __m512 score = _mm512_loadu_ps(w->weights + i);
+        const __m512 gap = _mm512_mul_ps(_mm512_sub_ps(score, _mm512_set1_ps(best)), _mm512_set1_ps(scale));
+        least = _mm512_mask_min_ps(least, tail_mask(count - i), least, score);
+        near += __builtin_popcount(
+            _mm512_mask_cmp_ps_mask(tail_mask(count - i), gap, _mm512_set1_ps(min_gap), _CMP_GE_OQ));
+    }
+    const float range = best - _mm512_reduce_min_ps(least);
+    const __m512 factor = _mm512_set1_ps(range > 0 && range < INFINITY ? (BUCKETS - 1) / range : 0);
+    for (int64_t i = 0; i < count; i += LANES) {
+        const __m512 below = _mm512_sub_ps(_mm512_set1_ps(best), _mm512_loadu_ps(w->weights + i));
+        __m512i bucket = _mm512_cvttps_epi32(_mm512_mul_ps(below, factor));
+        bucket = _mm512_max_epi32(_mm512_min_epi32(bucket, _mm512_set1_epi32(BUCKETS - 1)), _mm512_setzero_si512());
+        _mm512_storeu_si512(w->bucket_of + i, bucket);
+    }
+    sum_exp(w->weights, count, best, scale, w->weights);
+    memset(w->buckets, 0, sizeof(Bucket) * BUCKETS);
+    for (int64_t i = 0; i < count; i++) {
+        Bucket *const bucket = w->buckets + w->bucket_of[i];
+        bucket->count++, bucket->mass += w->weights[i];
+    }
+    for (int b = 1; b < BUCKETS; b++) {
+        const Bucket *const last = w->buckets + b - 1;
+        w->buckets[b].first = last->first + last->count, w->buckets[b].before = last->before + last->mass;
+    }
+    w->opened = -1;
+    return near;
+}
+
+/* Sort and weigh what one bucket holds. */
+INLINE const Bucket *open_bucket(Work *w, int64_t b, int64_t count, float best, float scale) {
+    if (w->opened != b) {
+        int64_t held = 0;
+        for (int64_t i = 0; i < count; i += LANES) {
+            const __m512i buckets = _mm512_loadu_si512(w->bucket_of + i);
+            __mmask16 in = _mm512_mask_cmpeq_epi32_mask(tail_mask(count - i), buckets, _mm512_set1_epi32((int)b));
+            for (; in; in &= in - 1) w->inside[held++] = w->found[i + __builtin_ctz(in)];
+        }
+        sort(&w->inside, &w->spare, held);
+        weigh(w->inside, held, best, scale, w->weights_inside);
+        w->opened = b;
+    }
+    return w->buckets + b;
+}
+
+/* The bucket that holds the one at this place. */
+static int64_t bucket_at(const Work *w, int64_t place) {
+    int64_t b = 0;
+    while (w->buckets[b].first + w->buckets[b].count <= place) b++;
+    return b;
+}
+
+/* The bucket, at most that of this place, in which the mass reaches a limit. */
+static int64_t bucket_of_mass(const Work *w, double limit, int64_t place) {
+    const int64_t last = bucket_at(w, place);
+    int64_t b = 0;
+    while (b < last && w->buckets[b].before + w->buckets[b].mass < limit) b++;
+    return b;
+}
+
+/* How many there are of the first `kept` in the opened bucket and those that tie with the last of them. */
+static int64_t with_ties(const Work *w, int64_t kept) {
+    const int64_t held = w->buckets[w->opened].count;
+    while (kept < held && w->inside[kept] >> 32 == w->inside[kept - 1] >> 32) kept++;
     return kept;
 }
 
-static double mass_of(const Work *w, int64_t count) {
-    double mass = 0;
-    for (int64_t i = 0; i < count; i++) mass += w->weights[i];
+/* The mass of the first `kept` of all; the last of them is in the opened bucket. */
+static double mass_of(const Work *w, int64_t kept) {
+    const Bucket *const bucket = w->buckets + w->opened;
+    double mass = bucket->before;
+    for (int64_t i = 0; i < kept - bucket->first; i++) mass += w->weights_inside[i];
     return mass;
 }
 
-/* Pick from the best, sorted and weighed: the limits in turn, then the token at which the mass passes the number. */
-TARGET static int64_t pick(const Work *w, int64_t count, const Draw *d, double number, float best, double total) {
+/* Pick from what was spread: the limits in turn, then the token at which the mass passes the number. */
+TARGET static int64_t pick(Work *w, int64_t count, int64_t near, const Draw *d, double number, float best,
+                           double total) {
+    const Bucket *bucket;
     int64_t kept = count;
+    if (d->top_k && d->top_k < count) {
+        bucket = open_bucket(w, bucket_at(w, d->top_k - 1), count, best, d->scale);
+        kept = bucket->first + with_ties(w, d->top_k - bucket->first);
+    }
     if (d->top_k) {
-        kept = with_ties(w, count, d->top_k < count ? d->top_k : count);
+        open_bucket(w, bucket_at(w, kept - 1), count, best, d->scale);
         total = mass_of(w, kept);
     }
     if (d->top_p < 1) {
+        const double limit = d->top_p * total;
+        bucket = open_bucket(w, bucket_of_mass(w, limit, kept - 1), count, best, d->scale);
+        const int64_t held = bucket->count < kept - bucket->first ? bucket->count : kept - bucket->first;
+        double mass = bucket->before;
         int64_t needed = 0;
-        double mass = 0;
-        do mass += w->weights[needed++];
-        while (needed < kept && mass < d->top_p * total);
-        kept = with_ties(w, kept, needed);
+        do mass += w->weights_inside[needed++];
+        while (needed < held && mass < limit);
+        kept = bucket->first + with_ties(w, needed);
     }
-    while (kept > 1 && (score_of(found_key(w->found[kept - 1])) - best) * d->scale < d->min_gap) kept--;
-    if (d->top_p < 1 || d->min_gap > -INFINITY) total = mass_of(w, kept);
+    if (near < kept) kept = near > 1 ? near : 1;
+    if (d->top_p < 1 || d->min_gap > -INFINITY) {
+        open_bucket(w, bucket_at(w, kept - 1), count, best, d->scale);
+        total = mass_of(w, kept);
+    }
+    /* The first place whose mass, with all before it, is above the number's; a whole bucket may be passed at once. */
+    const double aim = number * total;
+    int64_t b = 0;
+    const int64_t last = bucket_at(w, kept - 1);
+    while (b < last && (w->buckets[b].count == 0 || w->buckets[b].before + w->buckets[b].mass <= aim)) b++;
+    bucket = open_bucket(w, b, count, best, d->scale);
+    const int64_t held = bucket->count < kept - bucket->first ? bucket->count : kept - bucket->first;
     int64_t place = 0;
-    for (double mass = w->weights[0]; place < kept - 1 && mass <= number * total; mass += w->weights[place]) place++;
-    return (int64_t)(uint32_t)w->found[place];
+    double mass = bucket->before + w->weights_inside[0];
+    while (place < held - 1 && mass <= aim) mass += w->weights_inside[++place];
+    return (int64_t)(uint32_t)w->inside[place];
 }
 
 /* Draw from one row, by looking at those of the best that the draw depends on. */
@@ -229,9 +341,8 @@ TARGET static int64_t draw(Work *w, const float *x, int64_t n, const Draw *d, do
         key = key_of(best - 1e-6f * fabsf(best) + 1.00001f * d->min_gap / d->scale);
     const int64_t count = collect(w, x, n, key == LEAST ? LEAST + 1 : key); /* -inf is never drawn */
     if (count == 0) return 0;
-    sort(w, count);
-    weigh(w, count, best, d->scale);
-    return pick(w, count, d, number, best, total);
+    const int64_t near = spread(w, count, best, d->scale, d->min_gap);
+    return pick(w, count, near, d, number, best, total);
 }
 
 /* Draw a token of each row, x [n, m], by its number in [0, 1). Returns 0 if there is no memory. */
@@ -262,7 +373,7 @@ TARGET int dgm_best(const float *x, int64_t n, int64_t m, int64_t count, float *
         for (int64_t r = 0; r < n; r++) {
             if (!is_done) continue;
             take_maxima(&w, x + r * m, m);
-            sort(&w, collect(&w, x + r * m, m, threshold_of_count(&w, count)));
+            sort(&w.found, &w.spare, collect(&w, x + r * m, m, threshold_of_count(&w, count)));
             for (int64_t i = 0; i < count; i++) {
                 scores[r * count + i] = score_of(found_key(w.found[i]));
                 ids[r * count + i] = (int64_t)(uint32_t)w.found[i];
