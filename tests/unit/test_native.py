@@ -20,10 +20,12 @@ from dialogue_generation_models.inference.native import (
     AttentionRows,
     Kernels,
     PackedLayer,
+    PackedLayers,
     PackedLinear,
     PackedNorm,
     PackedSublayer,
     PackedWeight,
+    StackedRows,
     pack,
 )
 
@@ -200,34 +202,42 @@ def decoder_layer(width: int) -> tuple[PackedSublayer, PackedSublayer, PackedSub
 def test_a_step_is_its_kernels_one_after_another(
     kernels: Kernels, width: int, has_cross: bool
 ) -> None:
-    attention, cross, inside = decoder_layer(width)
-    layer = PackedLayer(attention, cross if has_cross else None, inside, 3)
-    shared, fixed, tail = (
-        (random(count, 3, columns, width // 3), random(count, 3, columns, width // 3))
-        for count, columns in ((4, 37), (4, 37), (11, 9))
-    )
+    layers, rows, again, memory = [], [], [], []
     spans, prompts = torch.tensor(SPANS).t().contiguous(), torch.tensor(PROMPTS)
-    own_tail = tail[0].clone(), tail[1].clone()
-    rows = AttentionRows.of(shared, spans, prompts, tail)
-    memory = AttentionRows.of(fixed, spans, prompts)
+    for _ in range(3):
+        layers.append(decoder_layer(width))
+        shared, fixed, tail = (
+            (random(count, 3, columns, width // 3), random(count, 3, columns, width // 3))
+            for count, columns in ((4, 37), (4, 37), (11, 9))
+        )
+        rows.append(AttentionRows.of(shared, spans, prompts, tail))
+        copied = tail[0].clone(), tail[1].clone()
+        again.append(AttentionRows.of(shared, spans, prompts, copied))
+        memory.append(AttentionRows.of(fixed, spans, prompts))
+    packed_layers = PackedLayers(
+        [PackedLayer(own, cross if has_cross else None, ff, 3) for own, cross, ff in layers]
+    )
     x, places = random(11, width), np.arange(11) % 9
-    found = kernels.step(x, layer, rows, places, memory if has_cross else None)
+    seen = StackedRows(memory) if has_cross else None
+    found = kernels.step(x, packed_layers, StackedRows(rows), places, seen)
 
     def heads(made: Tensor) -> Tensor:
         return made.view(11, 1, 3, width // 3).transpose(1, 2)  # [R, H, 1, D]
 
-    made = kernels.linear(x, attention.first)
-    query, key, value = map(heads, made.split(width, dim=1))
-    again = AttentionRows.of(shared, spans, prompts, own_tail)
-    mixed = kernels.attend(query, again, (key, value), places).view(11, width)
-    y = kernels.add_norm(x, kernels.linear(mixed, attention.second), attention.norm)
-    if has_cross:
-        mixed = kernels.attend(heads(kernels.linear(y, cross.first)), memory).view(11, width)
-        y = kernels.add_norm(y, kernels.linear(mixed, cross.second), cross.norm)
-    wide = kernels.linear(y, inside.first)
-    expected = kernels.add_norm(y, kernels.linear(wide, inside.second), inside.norm)
-    assert torch.equal(found, expected)
-    assert all(map(torch.equal, tail, own_tail))
+    for (attention, cross, inside), own, fixed_rows in zip(layers, again, memory, strict=True):
+        query, key, value = map(heads, kernels.linear(x, attention.first).split(width, dim=1))
+        mixed = kernels.attend(query, own, (key, value), places).view(11, width)
+        x = kernels.add_norm(x, kernels.linear(mixed, attention.second), attention.norm)
+        if has_cross:
+            mixed = kernels.attend(heads(kernels.linear(x, cross.first)), fixed_rows).view(
+                11, width
+            )
+            x = kernels.add_norm(x, kernels.linear(mixed, cross.second), cross.norm)
+        wide = kernels.linear(x, inside.first)
+        x = kernels.add_norm(x, kernels.linear(wide, inside.second), inside.norm)
+    assert torch.equal(found, x)
+    for one, other in zip(rows, again, strict=True):
+        assert all(map(torch.equal, one.owners, other.owners))
 
 
 @pytest.mark.parametrize("rows", [2, 3, 16, 17, 20, 33, 64, 300])
@@ -419,19 +429,32 @@ class TestRefusals:
     def test_steps(self, kernels: Kernels) -> None:
         rows, places = self.rows(), np.array([0, 3, 1])
         attention, cross, inside = decoder_layer(48)
-        plain, looking = (PackedLayer(attention, part, inside, 3) for part in (None, cross))
-        x = random(3, 48)
-        memory = self.rows(tail=None)
+        one = PackedLayer(attention, None, inside, 3)
+        plain = PackedLayers([one])
+        looking = PackedLayers([PackedLayer(attention, cross, inside, 3)])
+        x, own, memory = random(3, 48), StackedRows([rows]), StackedRows([self.rows(tail=None)])
         with pytest.raises(ValueError, match="encoder"):
-            kernels.step(x, looking, rows, places)
+            kernels.step(x, looking, own, places)
         with pytest.raises(ValueError, match="encoder"):
-            kernels.step(x, plain, rows, places, memory)
+            kernels.step(x, plain, own, places, memory)
         with pytest.raises(ValueError, match="x must be"):
-            kernels.step(random(2, 48), plain, rows, places)
+            kernels.step(random(2, 48), plain, own, places)
         with pytest.raises(ValueError, match="place"):
-            kernels.step(x, plain, rows, places + 3)
-        with pytest.raises(ValueError, match="another layer"):
-            kernels.step(x, PackedLayer(attention, None, inside, 1), rows, places)
-        fewer = self.rows(tail=None, prompts=torch.tensor([0, 1]))
+            kernels.step(x, plain, own, places + 3)
+        with pytest.raises(ValueError, match="another model"):
+            kernels.step(x, PackedLayers([PackedLayer(attention, None, inside, 1)]), own, places)
+        with pytest.raises(ValueError, match="all layers"):
+            kernels.step(x, PackedLayers([one, one]), own, places)
+        fewer = StackedRows([self.rows(tail=None, prompts=torch.tensor([0, 1]))])
         with pytest.raises(ValueError, match="the same rows"):
-            kernels.step(x, looking, rows, places, fewer)
+            kernels.step(x, looking, own, places, fewer)
+        with pytest.raises(ValueError, match="different layers"):
+            StackedRows([rows, *fewer.layers])
+        with pytest.raises(ValueError, match="tails"):
+            StackedRows([rows, self.rows(tail=None)])
+        with pytest.raises(ValueError, match="shapes"):
+            PackedLayers([one, *looking.layers])
+
+    def test_reordered_rows(self) -> None:
+        with pytest.raises(ValueError, match="among 3"):
+            self.rows().reorder(np.array([0, 3]))

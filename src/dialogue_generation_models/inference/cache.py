@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..models.cache import Cache
 from .attention import Shared, attend_shared
-from .native import AttentionRows, find_kernels
+from .native import AttentionRows, StackedRows, find_kernels
 
 
 class SharedCache(Cache):
@@ -39,6 +39,7 @@ class SharedCache(Cache):
         self._memory = Shared.empty()
         self._tails: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # each [R, H, reply_tokens, D]
         self._tables: dict[nn.Module, AttentionRows] = {}
+        self._stacks: dict[nn.Module, StackedRows] = {}  # by their first layer
         self.places: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         """The column of each row's tail that holds the newest token, [R]."""
 
@@ -112,6 +113,18 @@ class SharedCache(Cache):
             self._tables[owner] = AttentionRows.of(self._fixed[owner], spans, prompts)
         return self._tables[owner]
 
+    def stacked_growing_rows(self, owners: Sequence[nn.Module]) -> StackedRows:
+        """As `growing_rows`, for several layers."""
+        if owners[0] not in self._stacks:
+            self._stacks[owners[0]] = StackedRows([self.growing_rows(x) for x in owners])
+        return self._stacks[owners[0]]
+
+    def stacked_fixed_rows(self, owners: Sequence[nn.Module]) -> StackedRows:
+        """As `fixed_rows`, for several layers."""
+        if owners[0] not in self._stacks:
+            self._stacks[owners[0]] = StackedRows([self.fixed_rows(x) for x in owners])
+        return self._stacks[owners[0]]
+
     def _tail(self, owner: nn.Module) -> tuple[Tensor, Tensor]:
         """Keys and values of the replies, each [R, H, reply_tokens, D]."""
         if owner not in self._tails:
@@ -125,9 +138,11 @@ class SharedCache(Cache):
         self._positions = self._positions.index_select(0, rows)
         self._shared = self._shared.reorder(rows)
         self._memory = self._memory.reorder(rows)
-        self._tables.clear()
         for owner, tail in self._tails.items():
             self._tails[owner] = (self._move(tail[0], rows), self._move(tail[1], rows))
+        self._stacks.clear()
+        for owner, table in self._tables.items():
+            self._tables[owner] = table.reorder(rows.numpy(), self._tails.get(owner))
         for owner, columns in self._windows.items():
             self._windows[owner] = columns.index_select(0, rows)
 
@@ -192,6 +207,14 @@ class JoinedCache(Cache):
     def fixed_rows(self, owner: nn.Module) -> AttentionRows:
         """Say where a layer's keys and values of the encoder's output lie, for the kernels."""
         return AttentionRows.join([part.fixed_rows(owner) for part in self._parts])
+
+    def stacked_growing_rows(self, owners: Sequence[nn.Module]) -> StackedRows:
+        """As `growing_rows`, for several layers."""
+        return StackedRows([self.growing_rows(owner) for owner in owners])
+
+    def stacked_fixed_rows(self, owners: Sequence[nn.Module]) -> StackedRows:
+        """As `fixed_rows`, for several layers."""
+        return StackedRows([self.fixed_rows(owner) for owner in owners])
 
     def window(self, owner: nn.Module, x: Tensor, width: int) -> Tensor:
         """Put the columns that each row has seen in front of the new ones; see `Cache.window`."""

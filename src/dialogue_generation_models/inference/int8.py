@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -15,13 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..models.cache import Cache
-from ..models.gpt import PostNormBlock
+from ..models.gpt import GPT, PostNormBlock
 from ..models.layers import AddNorm, Attention, FeedForward, TiedHead
-from ..models.meena import DecoderLayer
+from ..models.meena import DecoderLayer, Meena
 from .cache import JoinedCache, SharedCache
 from .native import (
     Kernels,
     PackedLayer,
+    PackedLayers,
     PackedLinear,
     PackedNorm,
     PackedSublayer,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ..models import Model
 
 _LARGEST = 127.0
+_TOKENS_AT_ONCE = 256
 _ROWS_AT_ONCE = 128  # they stay in the cache; a multiple of what the kernels pack together
 
 
@@ -120,42 +122,52 @@ class Int8FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, C] → [B, T, C]."""
-        return cast(Tensor, self.down(self.up(x)))
+        # Few rows at once: what lies between the two layers is wide, and stays in the cache.
+        parts = torch.split(x.flatten(0, -2), _TOKENS_AT_ONCE)
+        made = [self.down(self.up(part)) for part in parts]
+        return torch.cat(made).view(x.shape) if len(made) > 1 else made[0].view(x.shape)
 
 
-class FastLayer(nn.Module):
-    """A decoder's layer, post-norm, whose step of one token a row is one call of the kernels.
+class FastLayers(nn.Module):
+    """All layers of a decoder, post-norm, whose step of one token a row is one call of the kernels.
 
     Args:
-        layer: its parts are in 8 bits already.
+        layers: their parts are in 8 bits already.
         kernels: that the parts are packed for.
     """
 
-    def __init__(self, layer: PostNormBlock | DecoderLayer, kernels: Kernels) -> None:
+    def __init__(self, layers: Sequence[PostNormBlock | DecoderLayer], kernels: Kernels) -> None:
         super().__init__()
-        self._layer = layer
+        self._layers = nn.ModuleList(layers)
         self._kernels = kernels
-        attention, feed_forward = cast(Int8Attention, layer.attention), layer.feed_forward
-        own = _sublayer(attention.projection, attention.output, layer.norm_1)
-        cross, last_norm = None, layer.norm_2
-        if isinstance(layer, DecoderLayer):
-            looking = layer.cross_attention
-            cross = _sublayer(looking.query, looking.output, layer.norm_2)
-            last_norm = layer.norm_3
-        inside = _sublayer(feed_forward.up, feed_forward.down, last_norm)
-        self._packed = PackedLayer(own, cross, inside, attention.n_head)
+        self._packed = PackedLayers([_packed_layer(layer) for layer in layers])
+        self._owners = [layer.attention for layer in layers]
+        self._looking = [x.cross_attention for x in layers if isinstance(x, DecoderLayer)]
 
     def forward(self, x: Tensor, mask: Tensor | None, *rest: Tensor | Cache | None) -> Tensor:
-        """[B, T, C] → [B, T, C]; arguments as the layer takes them, the cache last."""
+        """[B, T, C] → [B, T, C]; arguments as the layers take them, the cache last."""
         cache = rest[-1]
         if not isinstance(cache, SharedCache | JoinedCache) or not cache.is_stepping:
-            return cast(Tensor, self._layer(x, mask, *rest))
-        rows = cache.growing_rows(self._layer.attention)
-        memory = None
-        if isinstance(self._layer, DecoderLayer):
-            memory = cache.fixed_rows(self._layer.cross_attention)
-        step = self._kernels.step(x[:, 0].float(), self._packed, rows, cache.places, memory)
-        return step[:, None]
+            for layer in self._layers:
+                x = layer(x, mask, *rest)
+            return x
+        rows = cache.stacked_growing_rows(self._owners)
+        memory = cache.stacked_fixed_rows(self._looking) if self._looking else None
+        return self._kernels.step(x[:, 0].float(), self._packed, rows, cache.places, memory)[
+            :, None
+        ]
+
+
+def _packed_layer(layer: PostNormBlock | DecoderLayer) -> PackedLayer:
+    attention, feed_forward = cast(Int8Attention, layer.attention), layer.feed_forward
+    own = _sublayer(attention.projection, attention.output, layer.norm_1)
+    cross, last_norm = None, layer.norm_2
+    if isinstance(layer, DecoderLayer):
+        looking = layer.cross_attention
+        cross = _sublayer(looking.query, looking.output, layer.norm_2)
+        last_norm = layer.norm_3
+    inside = _sublayer(feed_forward.up, feed_forward.down, last_norm)
+    return PackedLayer(own, cross, inside, attention.n_head)
 
 
 def _sublayer(first: nn.Module, second: nn.Module, norm: nn.Module) -> PackedSublayer:
@@ -203,6 +215,12 @@ def _quantize_packed(weight: Tensor) -> PackedWeight:
 def pack_int8(model: Model) -> Model:
     """Replace a model's linear layers and its head by 8-bit ones, in place; return the model."""
     _pack_children(model, model)
+    kernels = find_kernels()
+    if kernels is not None:
+        if isinstance(model, GPT):
+            model.blocks = _fast(model.blocks, kernels)
+        elif isinstance(model, Meena):
+            model.decoder = _fast(model.decoder, kernels)
     return model.eval()
 
 
@@ -211,8 +229,8 @@ def _pack_children(module: nn.Module, model: Model) -> None:
         packed = _pack(child, model)
         if packed is None:
             _pack_children(child, model)
-            packed = _wrap(child, model)
-        setattr(module, name, packed)  # from here on nobody holds the full weights
+        else:
+            setattr(module, name, packed)  # from here on nobody holds the full weights
 
 
 def _pack(layer: nn.Module, model: Model) -> nn.Module | None:
@@ -229,10 +247,10 @@ def _pack(layer: nn.Module, model: Model) -> nn.Module | None:
     return Int8Linear(layer.weight, layer.bias) if type(layer) is nn.Linear else None
 
 
-def _wrap(layer: nn.Module, model: Model) -> nn.Module:
-    """Put a layer whose parts are packed into what takes its steps in one call, if there is such a thing."""
-    kernels = find_kernels()
-    if kernels is None or not isinstance(layer, PostNormBlock | DecoderLayer):
-        return layer
-    width = model.config.n_embd // layer.attention.n_head
-    return FastLayer(layer, kernels) if takes_heads(width) else layer
+def _fast(layers: nn.ModuleList, kernels: Kernels) -> nn.ModuleList:
+    """Make one layer of all, if the kernels take their steps."""
+    known = [layer for layer in layers if isinstance(layer, PostNormBlock | DecoderLayer)]
+    if len(known) < len(layers):
+        return layers
+    width = cast(FastAddNorm, known[0].norm_1).packed.width // known[0].attention.n_head
+    return nn.ModuleList([FastLayers(known, kernels)]) if takes_heads(width) else layers

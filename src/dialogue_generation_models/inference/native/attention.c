@@ -53,7 +53,7 @@ INLINE void mix(float *out, const float *weights, const float *values, int64_t n
     }
 }
 
-TARGET void attend(const Heads *heads, int64_t n, const Sight *sight, float *out) {
+TARGET void attend(const Heads *heads, int64_t n, const Sight *sight, const int64_t *places, float *out) {
     const int64_t width = heads->width;
     const float scale = 1.0f / sqrtf((float)width);
     /* Rows of one prompt are neighbours as a rule, so its keys stay in the cache while one head is done for all. */
@@ -61,7 +61,7 @@ TARGET void attend(const Heads *heads, int64_t n, const Sight *sight, float *out
     float scaled[MAX_WIDTH];
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < heads->heads * n; i++) {
-        const int64_t h = i / n, r = i % n, t = sight->places ? sight->places[r] : -1;
+        const int64_t h = i / n, r = i % n, t = places ? places[r] : -1;
         const Row row = sight->table[r];
         const int64_t at = r * heads->stride + h * width, to = (r * heads->heads + h) * width, seen = row.seen;
         const float *k = row.keys + h * row.columns * width, *v = row.values + h * row.columns * width;
@@ -95,7 +95,7 @@ TARGET void attend(const Heads *heads, int64_t n, const Sight *sight, float *out
     free(scores);
 }
 
-void dgm_attend(const Heads *heads, int64_t n, const Sight *sight, float *out) {
+void dgm_attend(const Heads *heads, int64_t n, const Sight *sight, const int64_t *places, float *out) {
 #pragma omp parallel
-    attend(heads, n, sight, out);
+    attend(heads, n, sight, places, out);
 }

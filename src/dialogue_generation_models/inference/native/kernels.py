@@ -17,9 +17,10 @@ from .choosing import Chooser
 from .operands import (
     AttentionRows,
     HeadsStruct,
-    PackedLayer,
+    PackedLayers,
     PackedLinear,
     PackedNorm,
+    StackedRows,
     check,
     pointer,
     takes_heads,
@@ -43,14 +44,15 @@ class Kernels:
         self._linear.argtypes = [address, address, number, address, address, ctypes.c_int]
         self._attend = library.dgm_attend
         self._attend.restype = None
-        self._attend.argtypes = [address, number, address, address]
+        self._attend.argtypes = [address, number, address, address, address]
         self._add_norm = library.dgm_add_norm
         self._add_norm.restype = None
         self._add_norm.argtypes = [address, address, address, number, address]
         self._step = library.dgm_step
         self._step.restype = None
         self._step.argtypes = [
-            address, address, number, address, address, address, address, ctypes.c_int
+            address, number, address, number, address, address, address, address, address,
+            ctypes.c_int,
         ]  # fmt: skip
 
     def linear(self, x: Tensor, layer: PackedLinear) -> Tensor:
@@ -101,7 +103,8 @@ class Kernels:
                 raise ValueError(f"query, key and value must be float32 {list(shape)} on the CPU")
         if (new is None) != (places is None):
             raise ValueError("new keys and values need places, and places need them")
-        sight = rows.sight(places)
+        if places is not None:
+            rows.check_places(places)
         if not all(part.stride() == query.stride() for part in parts) or not _is_joined(query):
             parts = [part.contiguous() for part in parts]
         key, value = (None, None) if new is None else parts[1:]
@@ -114,7 +117,13 @@ class Kernels:
             rows.width,
         )
         out = torch.empty(shape)
-        self._attend(ctypes.byref(heads), len(rows.table), ctypes.byref(sight), out.data_ptr())
+        self._attend(
+            ctypes.byref(heads),
+            len(rows.table),
+            ctypes.byref(rows.struct),
+            None if places is None else places.ctypes.data,
+            out.data_ptr(),
+        )
         return out
 
     def add_norm(self, x: Tensor, added: Tensor | None, norm: PackedNorm) -> Tensor:
@@ -141,42 +150,44 @@ class Kernels:
     def step(
         self,
         x: Tensor,
-        layer: PackedLayer,
-        rows: AttentionRows,
+        layers: PackedLayers,
+        rows: StackedRows,
         places: NDArray[np.int64],
-        memory: AttentionRows | None = None,
+        memory: StackedRows | None = None,
     ) -> Tensor:
-        """Take one token a row through a decoder's layer: [R, C] → [R, C].
+        """Take one token a row through a decoder's layers: [R, C] → [R, C].
 
         Args:
             x: [R, C].
-            layer: all its parts.
-            rows: the prompts and tails that each row's own attention looks at.
+            layers: all their parts.
+            rows: the prompts and tails that each row's own attention looks at, layer by layer.
             places: the column of each row's tail that the new token's key and value go to, [R].
-            memory: what each row sees of an encoder's output, for a layer that looks at one.
+            memory: what each row sees of an encoder's output, for layers that look at one.
 
         Raises:
             ValueError: the parts do not fit each other.
         """
         x = x.contiguous()
-        count = len(rows.table)
-        check("x", x, torch.float32, (count, layer.embedding))
+        check("x", x, torch.float32, (rows.rows, layers.embedding))
         seen = [rows] if memory is None else [rows, memory]
-        if layer.has_cross != (memory is not None):
-            raise ValueError("a layer with attention to an encoder's output needs rows for it")
-        if any((part.heads, part.width) != (layer.heads, layer.width) for part in seen):
-            raise ValueError("the rows are another layer's")
-        if any(len(part.table) != count for part in seen):
-            raise ValueError("both kinds of attention need the same rows")
-        own, other = rows.sight(places), None if memory is None else memory.sight(None)
+        if layers.has_cross != (memory is not None):
+            raise ValueError("layers with attention to an encoder's output need rows for it")
+        for part in seen:
+            if (part.heads, part.width) != (layers.heads, layers.width):
+                raise ValueError("the rows are another model's")
+            if (part.rows, len(part.layers)) != (rows.rows, len(layers.layers)):
+                raise ValueError("all layers and both kinds of attention need the same rows")
+        rows.check_places(places)
         out = torch.empty_like(x)
-        room = torch.empty(layer.room(count))
+        room = torch.empty(layers.room(rows.rows))
         self._step(
-            ctypes.byref(layer.struct),
+            layers.structs,
+            len(layers.layers),
             x.data_ptr(),
-            count,
-            ctypes.byref(own),
-            None if other is None else ctypes.byref(other),
+            rows.rows,
+            rows.structs,
+            None if memory is None else memory.structs,
+            places.ctypes.data,
             out.data_ptr(),
             room.data_ptr(),
             self.with_tiles,

@@ -34,11 +34,9 @@ typedef struct {
     int64_t capacity;
 } Row;
 
-/* What the rows of a batch look at, none of them at more than `most` keys. With `places`, a row's new key and value go to
- * that column of its tail first. */
+/* What the rows of a batch look at, none of them at more than `most` keys. */
 typedef struct {
     const Row *table;
-    const int64_t *places;
     int64_t most;
 } Sight;
 
@@ -52,8 +50,9 @@ typedef struct {
  * where `with_tiles` says that the processor has them, and give the same bits. */
 void linear(const Linear *layer, const float *x, int64_t n, float *out, int8_t *scratch, int with_tiles);
 
-/* out [n, heads * width]: one new token a row looks at its prompt's keys and at its own tail. */
-void attend(const Heads *heads, int64_t n, const Sight *sight, float *out);
+/* out [n, heads * width]: one new token a row looks at its prompt's keys and at its own tail, to which its key and value
+ * go first, in the column that `places` names; without places (NULL) only at the prompt. */
+void attend(const Heads *heads, int64_t n, const Sight *sight, const int64_t *places, float *out);
 
 /* out = LayerNorm(x + added); `added` may be NULL, and `out` may be `x`. */
 void add_norm(const Norm *norm, const float *x, const float *added, int64_t n, float *out);

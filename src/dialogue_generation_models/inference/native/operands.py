@@ -49,7 +49,6 @@ class SightStruct(ctypes.Structure):
 
     _fields_ = [
         ("table", ctypes.c_void_p),
-        ("places", ctypes.c_void_p),
         ("most", ctypes.c_int64),
     ]
 
@@ -211,6 +210,28 @@ class PackedLayer:
         return rows * (5 * self.embedding + self.inner) + -(-scratch // _NUMBER)
 
 
+class PackedLayers:
+    """All layers of a decoder, of one shape.
+
+    Raises:
+        ValueError: they differ.
+    """
+
+    def __init__(self, layers: Sequence[PackedLayer]) -> None:
+        first = layers[0]
+        self.embedding, self.heads, self.width = first.embedding, first.heads, first.width
+        self.has_cross = first.has_cross
+        shapes = {(x.embedding, x.inner, x.heads, x.has_cross) for x in layers}
+        if len(shapes) > 1:
+            raise ValueError(f"layers of different shapes: {sorted(shapes)}")
+        self.layers = layers
+        self.structs = (_LayerStruct * len(layers))(*(layer.struct for layer in layers))
+
+    def room(self, rows: int) -> int:
+        """Numbers that the kernel needs for so many rows."""
+        return self.layers[0].room(rows)
+
+
 @dataclass(frozen=True)
 class AttentionRows:
     """Where the keys and values lie that each row of a batch looks at; made by `of` and `join`.
@@ -227,29 +248,27 @@ class AttentionRows:
     """What the addresses point into."""
 
     @cached_property
-    def most(self) -> int:
+    def _most(self) -> int:
         """The most keys that a row may look at."""
         return int((self.table[:, 3] + self.table[:, 6]).max(initial=0))
 
-    def sight(self, places: NDArray[np.int64] | None) -> SightStruct:
-        """Lay out what the rows look at.
+    @cached_property
+    def struct(self) -> SightStruct:
+        """What the kernels read."""
+        return SightStruct(self.table.ctypes.data, self._most)
 
-        Args:
-            places: the column of each row's tail that its new key and value go to, [R]; those before it are
-                seen. None to look at the prompts alone. It must outlive what is returned.
+    def check_places(self, places: NDArray[np.int64]) -> None:
+        """Refuse columns of the tails, [R], that are not in them.
 
         Raises:
-            ValueError: the places do not fit the rows.
+            ValueError: there is such a column, or not one for each row.
         """
-        if places is None:
-            return SightStruct(self.table.ctypes.data, None, self.most)
         if places.dtype != np.int64 or places.shape != (len(self.table),):
             raise ValueError(f"places must be int64 [{len(self.table)}]")
         if not places.flags.c_contiguous:
             raise ValueError("places must lie side by side")
         if not ((places >= 0) & (places < self.table[:, 6])).all():
             raise ValueError("a place lies outside its row's tail")
-        return SightStruct(self.table.ctypes.data, places.ctypes.data, self.most)
 
     @classmethod
     def of(
@@ -290,10 +309,36 @@ class AttentionRows:
         table[:, 2], table[:, 3] = columns, (last - first)[of_row]
         if tail is None:
             return cls(table, heads, width, shared)
+        return cls._with_tail(table, heads, width, shared, tail)
+
+    def reorder(
+        self, rows: NDArray[np.int64], tail: tuple[Tensor, Tensor] | None = None
+    ) -> AttentionRows:
+        """Make row i what row `rows[i]` was, with the tails that were moved likewise, if there are any.
+
+        Raises:
+            ValueError: there are no such rows, or the tails do not fit them.
+        """
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.table):
+            raise ValueError(f"rows must be among {len(self.table)}")
+        shared, table = self.owners[:2], self.table[rows]
+        if tail is None:
+            return AttentionRows(table, self.heads, self.width, shared)
+        return self._with_tail(table, self.heads, self.width, shared, tail)
+
+    @classmethod
+    def _with_tail(
+        cls,
+        table: NDArray[np.int64],
+        heads: int,
+        width: int,
+        shared: tuple[Tensor, ...],
+        tail: tuple[Tensor, Tensor],
+    ) -> AttentionRows:
         capacity = tail[0].shape[2] if tail[0].dim() == 4 else 0
         for part in tail:
-            check("tails", part, torch.float32, (len(of_row), heads, capacity, width))
-        start = np.arange(len(of_row)) * (heads * capacity * width * _NUMBER)
+            check("tails", part, torch.float32, (len(table), heads, capacity, width))
+        start = np.arange(len(table)) * (heads * capacity * width * _NUMBER)
         table[:, 4], table[:, 5] = start + tail[0].data_ptr(), start + tail[1].data_ptr()
         table[:, 6] = capacity
         return cls(table, heads, width, (*shared, *tail))
@@ -310,6 +355,29 @@ class AttentionRows:
             raise ValueError("rows of different layers cannot be joined")
         owners = tuple(owner for part in parts for owner in part.owners)
         return cls(np.concatenate([part.table for part in parts]), heads, width, owners)
+
+
+class StackedRows:
+    """What the same rows look at in each of several layers.
+
+    Raises:
+        ValueError: the layers differ.
+    """
+
+    def __init__(self, layers: Sequence[AttentionRows]) -> None:
+        first = layers[0]
+        self.rows, self.heads, self.width = len(first.table), first.heads, first.width
+        for layer in layers:
+            if (len(layer.table), layer.heads, layer.width) != (self.rows, self.heads, self.width):
+                raise ValueError("rows of different layers cannot be stacked")
+            if not np.array_equal(layer.table[:, 6], first.table[:, 6]):
+                raise ValueError("the tails of the layers differ")
+        self.layers = layers
+        self.structs = (SightStruct * len(layers))(*(layer.struct for layer in layers))
+
+    def check_places(self, places: NDArray[np.int64]) -> None:
+        """Refuse columns that are not in the tails; see `AttentionRows.check_places`."""
+        self.layers[0].check_places(places)
 
 
 def pack(weight: Tensor, scale: Tensor) -> PackedWeight:
