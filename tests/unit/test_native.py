@@ -146,6 +146,29 @@ def test_attention(kernels: Kernels, width: int, place: int) -> None:
         )
 
 
+@pytest.mark.parametrize("place", [0, 7])
+def test_attention_to_numbers_of_16_bits_is_that_to_the_same_numbers_of_32(
+    kernels: Kernels, place: int
+) -> None:
+    shared, tail = (
+        (random(count, 3, columns, 48).half(), random(count, 3, 48, columns).mT.half().contiguous())
+        for count, columns in ((4, 37), (11, 9))
+    )
+    wide_shared, wide_tail = (tuple(x.float() for x in pair) for pair in (shared, tail))
+    query, key, value = random(11, 1, 3, 3, 48).permute(2, 0, 3, 1, 4)
+    key, value = key.contiguous(), value.contiguous()
+    key[3, 1, 0, 5], value[4, 0, 0, 7] = 1e6, -1e6  # beyond 16 bits
+    key_as_kept, value_as_kept = (x.clamp(-65504, 65504).half().float() for x in (key, value))
+    spans, prompts = torch.tensor(SPANS).t().contiguous(), torch.tensor(PROMPTS)
+    places = np.full(11, place)
+    rows = AttentionRows.of(shared, spans, prompts, tail)
+    found = kernels.attend(query.contiguous(), rows, (key, value), places)
+    wide = AttentionRows.of(wide_shared, spans, prompts, wide_tail)
+    new = (key_as_kept, value_as_kept)
+    assert torch.equal(found, kernels.attend(query.contiguous(), wide, new, places))
+    assert all(torch.equal(x.float(), y) for x, y in zip(tail, wide_tail, strict=True))
+
+
 def test_attention_to_prompts_alone(kernels: Kernels) -> None:
     keys, values, query = (
         random(4, 3, 37, 64),
@@ -454,6 +477,11 @@ class TestRefusals:
             StackedRows([rows, self.rows(tail=None)])
         with pytest.raises(ValueError, match="shapes"):
             PackedLayers([one, *looking.layers])
+
+    def test_keys_of_another_type(self) -> None:
+        keys = random(1, 2, 7, 16).bfloat16()
+        with pytest.raises(ValueError, match="float32 or float16"):
+            AttentionRows.of((keys, keys), torch.tensor([[0], [7]]), torch.tensor([0]))
 
     def test_reordered_rows(self) -> None:
         with pytest.raises(ValueError, match="among 3"):

@@ -21,6 +21,8 @@ from ..models.cache import Cache
 from .attention import Shared, attend_shared
 from .native import AttentionRows, StackedRows, find_kernels
 
+_LARGEST_HALF = torch.finfo(torch.float16).max
+
 
 class SharedCache(Cache):
     """The state of prompts and of the replies that are written to them.
@@ -28,11 +30,14 @@ class SharedCache(Cache):
     Args:
         prompt_tokens: width of the first forward pass, padding included.
         reply_tokens: the most steps after it.
+        in_half: whether keys and values are kept in 16 bits once the prompts are read, where the kernels
+            look at them.
     """
 
-    def __init__(self, prompt_tokens: int, reply_tokens: int) -> None:
+    def __init__(self, prompt_tokens: int, reply_tokens: int, *, in_half: bool = False) -> None:
         super().__init__(prompt_tokens)
         self._reply_tokens = reply_tokens
+        self._in_half = in_half
         self._steps = 0  # tokens in each tail
         self._positions = torch.empty(0)  # [R], of the next token
         self._shared = Shared.empty()
@@ -102,6 +107,7 @@ class SharedCache(Cache):
         """Say where a layer's keys and values of prompts and replies lie, for the kernels."""
         if owner not in self._tables:
             spans, prompts = self._shared.spans, self._shared.prompts
+            self._narrow(self._growing, owner)
             tail = self._tail(owner)
             self._tables[owner] = AttentionRows.of(self._growing[owner], spans, prompts, tail)
         return self._tables[owner]
@@ -110,6 +116,7 @@ class SharedCache(Cache):
         """Say where a layer's keys and values of the encoder's output lie, for the kernels."""
         if owner not in self._tables:
             spans, prompts = self._memory.spans, self._memory.prompts
+            self._narrow(self._fixed, owner)
             self._tables[owner] = AttentionRows.of(self._fixed[owner], spans, prompts)
         return self._tables[owner]
 
@@ -124,6 +131,11 @@ class SharedCache(Cache):
         if owners[0] not in self._stacks:
             self._stacks[owners[0]] = StackedRows([self.fixed_rows(x) for x in owners])
         return self._stacks[owners[0]]
+
+    def _narrow(self, kept: dict[nn.Module, tuple[Tensor, Tensor]], owner: nn.Module) -> None:
+        if self._in_half:
+            keys, values = (x.clamp(-_LARGEST_HALF, _LARGEST_HALF).half() for x in kept[owner])
+            kept[owner] = keys, values
 
     def _tail(self, owner: nn.Module) -> tuple[Tensor, Tensor]:
         """Keys and values of the replies, each [R, H, reply_tokens, D]."""

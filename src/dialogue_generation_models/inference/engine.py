@@ -15,6 +15,7 @@ from torch import Tensor
 from ..models.cache import Cache
 from ..models.gpt import GPT
 from .cache import JoinedCache, SharedCache
+from .int8 import Int8Linear
 
 if TYPE_CHECKING:
     from ..models import EncoderDecoder, Model
@@ -59,11 +60,15 @@ class JoiningEngine(Engine, Protocol):
 
 
 class TorchEngine:
-    """Runs any of the package's models with torch, on the model's own device and precision."""
+    """Runs any of the package's models with torch, on the model's own device and precision.
+
+    Beside weights of 8 bits, keys and values are kept in 16.
+    """
 
     def __init__(self, model: Model) -> None:
         self.model = model.eval()
         self.device = next(model.parameters()).device
+        self._in_half = any(isinstance(module, Int8Linear) for module in model.modules())
 
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> tuple[Session, Tensor]:
@@ -77,7 +82,7 @@ class TorchEngine:
     ) -> tuple[Session, Tensor]:
         # Padding stands on the left, so that all rows write their next token in the same column.
         ids, mask = self._pad(prompts, on_left=True)
-        cache = SharedCache(ids.shape[1], max_tokens)
+        cache = SharedCache(ids.shape[1], max_tokens, in_half=self._in_half)
         is_last = torch.zeros_like(mask)
         is_last[:, -1] = True
         logits = model(ids, segment_ids=mask.long(), logits_at=is_last, cache=cache)
@@ -114,7 +119,7 @@ class TorchEngine:
     ) -> tuple[Session, Tensor]:
         ids, mask = self._pad(prompts, on_left=False)
         memory, mask = model.encode(ids, mask)  # [B, S, C]
-        cache = SharedCache(1, max_tokens)
+        cache = SharedCache(1, max_tokens, in_half=self._in_half)
         bos = ids.new_full((len(prompts), 1), model.config.bos_id)
         logits = model.decode(bos, memory, mask, cache=cache)  # [B, 1, V]
         return _TorchSession(self, cache), logits[:, 0]

@@ -14,25 +14,50 @@ INLINE __m128 sum_each(__m512 a, __m512 b, __m512 c, __m512 d) {
     return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
 
-INLINE __m512 product(const float *query, const float *key, int64_t width) {
+/* A place in an array of numbers of 16 or 32 bits. */
+INLINE const void *at(const void *numbers, int64_t place, int is_half) {
+    return (const char *)numbers + place * (is_half ? 2 : 4);
+}
+
+INLINE __m512 load(const void *numbers, int64_t place, int is_half, __mmask16 in) {
+    const void *from = at(numbers, place, is_half);
+    return is_half ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(in, from)) : _mm512_maskz_loadu_ps(in, from);
+}
+
+/* Keep `width` numbers at a place; what 16 bits cannot hold becomes the largest that they can. */
+INLINE void keep(void *numbers, int64_t place, const float *from, int64_t width, int is_half) {
+    char *to = (char *)numbers + place * (is_half ? 2 : 4);
+    if (!is_half) {
+        memcpy(to, from, sizeof(float) * (size_t)width);
+        return;
+    }
+    const __m512 most = _mm512_set1_ps(65504.0f), least = _mm512_set1_ps(-65504.0f);
+    for (int64_t d = 0; d < width; d += LANES) {
+        const __m512 x = _mm512_min_ps(_mm512_max_ps(_mm512_loadu_ps(from + d), least), most);
+        _mm256_storeu_si256((__m256i *)(to + 2 * d), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+    }
+}
+
+INLINE __m512 product(const float *query, const void *keys, int64_t place, int64_t width, int is_half) {
     __m512 sum = _mm512_setzero_ps();
     for (int64_t d = 0; d < width; d += LANES)
-        sum = _mm512_fmadd_ps(_mm512_loadu_ps(query + d), _mm512_loadu_ps(key + d), sum);
+        sum = _mm512_fmadd_ps(_mm512_loadu_ps(query + d), load(keys, place + d, is_half, 0xFFFF), sum);
     return sum;
 }
 
 /* scores[s] = keys[s] . query for n keys of `width` numbers; writes up to 3 scores more than n. */
-INLINE void fit(const float *query, const float *keys, int64_t n, int64_t width, float *scores) {
+INLINE void fit(const float *query, const void *keys, int64_t n, int64_t width, int is_half, float *scores) {
     for (int64_t s = 0; s < n; s += 4) {
-        const float *a = keys + s * width, *b = s + 1 < n ? a + width : a, *c = s + 2 < n ? b + width : a,
-                    *d = s + 3 < n ? c + width : a;
-        _mm_storeu_ps(scores + s, sum_each(product(query, a, width), product(query, b, width),
-                                           product(query, c, width), product(query, d, width)));
+        __m512 sums[4];
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++)
+            sums[i] = product(query, keys, (s + i < n ? s + i : n - 1) * width, width, is_half);
+        _mm_storeu_ps(scores + s, sum_each(sums[0], sums[1], sums[2], sums[3]));
     }
 }
 
 /* out += weights . values, four vectors of `out` at once, as one sum alone would wait for itself. */
-INLINE void mix(float *out, const float *weights, const float *values, int64_t n, int64_t width) {
+INLINE void mix(float *out, const float *weights, const void *values, int64_t n, int64_t width, int is_half) {
     for (int64_t first = 0; first < width; first += 4 * LANES) {
         __m512 sums[4];
         __mmask16 in[4];
@@ -46,14 +71,15 @@ INLINE void mix(float *out, const float *weights, const float *values, int64_t n
 #pragma GCC unroll 4
             for (int v = 0; v < 4; v++)
                 sums[v] = _mm512_fmadd_ps(
-                    weight, _mm512_maskz_loadu_ps(in[v], values + s * width + first + v * LANES), sums[v]);
+                    weight, load(values, s * width + first + v * LANES, is_half, in[v]), sums[v]);
         }
 #pragma GCC unroll 4
         for (int v = 0; v < 4; v++) _mm512_mask_storeu_ps(out + first + v * LANES, in[v], sums[v]);
     }
 }
 
-TARGET void attend(const Heads *heads, int64_t n, const Sight *sight, const int64_t *places, float *out) {
+INLINE void attend_in(const Heads *heads, int64_t n, const Sight *sight, const int64_t *places, float *out,
+                      int is_half) {
     const int64_t width = heads->width;
     const float scale = 1.0f / sqrtf((float)width);
     /* Rows of one prompt are neighbours as a rule, so its keys stay in the cache while one head is done for all. */
@@ -63,16 +89,14 @@ TARGET void attend(const Heads *heads, int64_t n, const Sight *sight, const int6
     for (int64_t i = 0; i < heads->heads * n; i++) {
         const int64_t h = i / n, r = i % n, t = places ? places[r] : -1;
         const Row row = sight->table[r];
-        const int64_t at = r * heads->stride + h * width, to = (r * heads->heads + h) * width, seen = row.seen;
-        const float *k = row.keys + h * row.columns * width, *v = row.values + h * row.columns * width;
-        float *own_keys = row.tail_keys + h * row.capacity * width;
-        float *own_values = row.tail_values + h * row.capacity * width;
-        for (int64_t d = 0; d < width; d++) scaled[d] = heads->query[at + d] * scale;
-        fit(scaled, k, seen, width, scores);
+        const int64_t from = r * heads->stride + h * width, to = (r * heads->heads + h) * width, seen = row.seen;
+        const int64_t shared = h * row.columns * width, own = h * row.capacity * width;
+        for (int64_t d = 0; d < width; d++) scaled[d] = heads->query[from + d] * scale;
+        fit(scaled, at(row.keys, shared, is_half), seen, width, is_half, scores);
         if (t >= 0) {
-            memcpy(own_keys + t * width, heads->key + at, sizeof(float) * (size_t)width);
-            memcpy(own_values + t * width, heads->value + at, sizeof(float) * (size_t)width);
-            fit(scaled, own_keys, t + 1, width, scores + seen);
+            keep(row.tail_keys, own + t * width, heads->key + from, width, is_half);
+            keep(row.tail_values, own + t * width, heads->value + from, width, is_half);
+            fit(scaled, at(row.tail_keys, own, is_half), t + 1, width, is_half, scores + seen);
         }
         const int64_t all = seen + (t >= 0 ? t + 1 : 0);
         __m512 most = _mm512_set1_ps(-INFINITY), total = _mm512_setzero_ps();
@@ -89,10 +113,15 @@ TARGET void attend(const Heads *heads, int64_t n, const Sight *sight, const int6
         const float inverse = 1.0f / _mm512_reduce_add_ps(total);
         for (int64_t s = 0; s < all; s++) scores[s] *= inverse;
         memset(out + to, 0, sizeof(float) * (size_t)width);
-        mix(out + to, scores, v, seen, width);
-        if (t >= 0) mix(out + to, scores + seen, own_values, t + 1, width);
+        mix(out + to, scores, at(row.values, shared, is_half), seen, width, is_half);
+        if (t >= 0) mix(out + to, scores + seen, at(row.tail_values, own, is_half), t + 1, width, is_half);
     }
     free(scores);
+}
+
+TARGET void attend(const Heads *heads, int64_t n, const Sight *sight, const int64_t *places, float *out) {
+    if (sight->is_half) attend_in(heads, n, sight, places, out, 1);
+    else attend_in(heads, n, sight, places, out, 0);
 }
 
 void dgm_attend(const Heads *heads, int64_t n, const Sight *sight, const int64_t *places, float *out) {

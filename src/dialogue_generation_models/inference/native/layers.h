@@ -28,16 +28,16 @@ typedef struct {
 /* Where the keys and values of one row lie: [h, columns, d] of its prompt from its first token on, of which it sees
  * `seen`, and [h, capacity, d] of its own tail, NULL if it has none. */
 typedef struct {
-    const float *keys, *values;
+    const void *keys, *values;
     int64_t columns, seen;
-    float *tail_keys, *tail_values;
+    void *tail_keys, *tail_values;
     int64_t capacity;
 } Row;
 
-/* What the rows of a batch look at, none of them at more than `most` keys. */
+/* What the rows of a batch look at, none of them at more than `most` keys; numbers of 16 bits if `is_half`, else of 32. */
 typedef struct {
     const Row *table;
-    int64_t most;
+    int64_t most, is_half;
 } Sight;
 
 /* Queries, and keys and values where there are new ones: [heads, width] a row, rows `stride` numbers apart. */

@@ -50,6 +50,7 @@ class SightStruct(ctypes.Structure):
     _fields_ = [
         ("table", ctypes.c_void_p),
         ("most", ctypes.c_int64),
+        ("is_half", ctypes.c_int64),
     ]
 
 
@@ -244,8 +245,15 @@ class AttentionRows:
     heads: int
     width: int
     """Numbers of a head."""
+    dtype: torch.dtype
+    """Of keys and values: float32 or float16."""
     owners: tuple[Tensor, ...]
     """What the addresses point into."""
+
+    @property
+    def is_half(self) -> bool:
+        """Whether keys and values have 16 bits."""
+        return self.dtype == torch.float16
 
     @cached_property
     def _most(self) -> int:
@@ -255,7 +263,7 @@ class AttentionRows:
     @cached_property
     def struct(self) -> SightStruct:
         """What the kernels read."""
-        return SightStruct(self.table.ctypes.data, self._most)
+        return SightStruct(self.table.ctypes.data, self._most, self.is_half)
 
     def check_places(self, places: NDArray[np.int64]) -> None:
         """Refuse columns of the tails, [R], that are not in them.
@@ -281,21 +289,25 @@ class AttentionRows:
         """Describe rows whose prompts lie in one buffer, and so do their tails.
 
         Args:
-            shared: keys and values of the prompts, each [P, H, S, D], D a multiple of 16 and at most 256.
+            shared: keys and values of the prompts, float32 or float16, each [P, H, S, D], D a multiple of 16
+                and at most 256.
             spans: first column of each prompt and the one after its last, int64 [2, P].
             prompts: the prompt of each row, int64 [R].
-            tail: keys and values of the replies, each [R, H, T, D].
+            tail: keys and values of the replies, of the same type, each [R, H, T, D].
 
         Raises:
             ValueError: the parts do not fit each other.
         """
+        dtype = shared[0].dtype
+        if dtype not in (torch.float32, torch.float16):
+            raise ValueError(f"keys must be float32 or float16, not {dtype}")
         if shared[0].dim() != 4:
             raise ValueError("keys must be [P, H, S, D]")
         count, heads, columns, width = shared[0].shape
         if not takes_heads(width):
             raise ValueError(f"a head of {width} numbers; it must be a multiple of 16, at most 256")
         for part in shared:
-            check("keys and values", part, torch.float32, (count, heads, columns, width))
+            check("keys and values", part, dtype, (count, heads, columns, width))
         check("spans", spans, torch.int64, (2, count))
         check("prompts", prompts, torch.int64, (len(prompts),))
         first, last, of_row = spans[0].numpy(), spans[1].numpy(), prompts.numpy()
@@ -304,11 +316,11 @@ class AttentionRows:
         if not ((of_row >= 0) & (of_row < count)).all():
             raise ValueError(f"a row's prompt is not one of {count}")
         table = np.zeros((len(of_row), 7), dtype=np.int64)
-        start = (of_row * heads * columns + first[of_row]) * width * _NUMBER
+        start = (of_row * heads * columns + first[of_row]) * width * dtype.itemsize
         table[:, 0], table[:, 1] = start + shared[0].data_ptr(), start + shared[1].data_ptr()
         table[:, 2], table[:, 3] = columns, (last - first)[of_row]
         if tail is None:
-            return cls(table, heads, width, shared)
+            return cls(table, heads, width, dtype, shared)
         return cls._with_tail(table, heads, width, shared, tail)
 
     def reorder(
@@ -323,7 +335,7 @@ class AttentionRows:
             raise ValueError(f"rows must be among {len(self.table)}")
         shared, table = self.owners[:2], self.table[rows]
         if tail is None:
-            return AttentionRows(table, self.heads, self.width, shared)
+            return AttentionRows(table, self.heads, self.width, self.dtype, shared)
         return self._with_tail(table, self.heads, self.width, shared, tail)
 
     @classmethod
@@ -335,13 +347,13 @@ class AttentionRows:
         shared: tuple[Tensor, ...],
         tail: tuple[Tensor, Tensor],
     ) -> AttentionRows:
-        capacity = tail[0].shape[2] if tail[0].dim() == 4 else 0
+        dtype, capacity = shared[0].dtype, tail[0].shape[2] if tail[0].dim() == 4 else 0
         for part in tail:
-            check("tails", part, torch.float32, (len(table), heads, capacity, width))
-        start = np.arange(len(table)) * (heads * capacity * width * _NUMBER)
+            check("tails", part, dtype, (len(table), heads, capacity, width))
+        start = np.arange(len(table)) * (heads * capacity * width * dtype.itemsize)
         table[:, 4], table[:, 5] = start + tail[0].data_ptr(), start + tail[1].data_ptr()
         table[:, 6] = capacity
-        return cls(table, heads, width, (*shared, *tail))
+        return cls(table, heads, width, dtype, (*shared, *tail))
 
     @classmethod
     def join(cls, parts: Sequence[AttentionRows]) -> AttentionRows:
@@ -350,11 +362,11 @@ class AttentionRows:
         Raises:
             ValueError: their heads differ.
         """
-        heads, width = parts[0].heads, parts[0].width
-        if any((part.heads, part.width) != (heads, width) for part in parts):
+        heads, width, dtype = parts[0].heads, parts[0].width, parts[0].dtype
+        if any((part.heads, part.width, part.dtype) != (heads, width, dtype) for part in parts):
             raise ValueError("rows of different layers cannot be joined")
         owners = tuple(owner for part in parts for owner in part.owners)
-        return cls(np.concatenate([part.table for part in parts]), heads, width, owners)
+        return cls(np.concatenate([part.table for part in parts]), heads, width, dtype, owners)
 
 
 class StackedRows:
