@@ -48,6 +48,7 @@ _BLOCK = r"(?<![0-9])(?:[0-9]{1,4}|[A-Za-z가나다라])(?<![월요].) ?동"
 _HOMES_NAME = rf"[가-힣A-Za-z0-9]{{2,12}}(?={_GAP}[0-9]{{1,4}}동{_GAP}[0-9]{{2,5}} ?호)"
 """Any name between the lot and the door of flats."""
 _DOOR = (
+    r"(?: ?\([가-힣0-9]{2,8}[동읍면리가]\))?"
     rf"(?:{_GAP}(?:{_BUILDING}(?={_GAP}[0-9A-Za-z])|{_HOMES_NAME}))?(?:{_GAP}[0-9]{{1,4}}동)?"
     rf"(?:{_GAP}(?:{_FLOOR}))?(?:{_GAP}{_ROOM})?"
 )

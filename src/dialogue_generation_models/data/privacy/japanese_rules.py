@@ -24,6 +24,7 @@ _HONOURED = re.compile(
     rf"|(?P<hiragana>(?:(?<![{_H}])|(?<=[のとは]))[{_H}]{{2,4}}?)(?={_HONORIFIC})"
     rf"|(?P<latin>[A-Z][a-z]{{1,14}}) ?(?={_HONORIFIC})"
 )
+_FAMILY_BEFORE = re.compile(rf"(?<![{_K}])([{_K}]{{1,4}}) \Z")
 _HONORIFIC_SIGN = re.compile(
     "さん|さま|ちゃん|くん|たん|先輩|先生|部長|課長|係長|店長|社長|主任|監督|氏|君|様"
 )
@@ -77,7 +78,11 @@ def find_japanese(text: str, model: JapaneseModel | None) -> Iterator[tuple[int,
         is_foreign = script == "katakana" and text[match.start() - 1 : match.start()] == "・"
         judge = None if is_foreign else model
         if _is_honoured(match[script], script, text[match.end() : match.end() + 8], judge):
-            yield match.span(script)
+            start, end = match.span(script)
+            family = _FAMILY_BEFORE.search(text, max(0, start - 5), start)
+            if script == "kanji" and family and _is_family(family[1], model):
+                start = family.start(1)
+            yield start, end
     for match in _KANJI_RUN.finditer(text):
         start, end = match.span()
         is_known = _is_known(match.group()) or _is_somebody(match.group(), text, end)
@@ -89,6 +94,11 @@ def find_japanese(text: str, model: JapaneseModel | None) -> Iterator[tuple[int,
             yield start, end
         elif model is not None and model.find(match.group()):
             yield from _seen_in_context(text, start, end, model)
+
+
+def _is_family(word: str, model: JapaneseModel | None) -> bool:
+    found = () if model is None else model.find(word)
+    return word in lexicon.surnames() or found == ((0, len(word), "family"),)
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
@@ -127,7 +137,8 @@ def _is_honoured(name: str, script: str, after: str, model: JapaneseModel | None
         return not (script == "katakana" and model and model.is_loanword(name))
     found = model.find(name) if model else ()
     if found:
-        return found[-1][1] == len(name)
+        begins_with_family = found[0][0] == 0 and found[0][2] == "family"
+        return found[-1][1] == len(name) or (begins_with_family and name[-1] not in _ENDINGS)
     least = 1 if after.startswith(("ちゃん", "くん")) else 2
     return (
         not learned

@@ -10,16 +10,17 @@ from functools import lru_cache
 
 from .word_lists import lines, words
 
-_FIRST = frozenset(
+FIRST = (
     "가강건경고광교구국권규근금기길나남다단달대덕도동두라란래루리린마만말명모무문미민바방배백범별병보복봄봉"
     "부빈빛산상새샘서석선설성세소솔송수숙순슬승시신아안애양여연영예오옥온완용우욱운원유윤율은을의이인일임자장재정"
     "제조종주준중지진차찬창채철청초춘충치태택하학한해향혁현형혜호홍화환효훈휘흥희"
 )
-_SECOND = frozenset(
+SECOND = (
     "건걸겸경곤관광교구국권규균근기길나남녀담덕도동두라란람래련령례로룡름리린림민미배백범별복봉빈빛산삼샘서석"
     "선설섭성세소솔송수숙순슬승식실심아안애엽연열염영예오옥온완용우욱운웅원유윤율은의이인일임자재정제조종주준중지직진"
     "찬채천철춘태택필하학한해향혁현협형혜호홍화환효훈휘희"
 )
+"""Syllables that given names begin with, and end with."""
 VERB_STEMS = frozenset(("지우", "정하", "재우", "태우", "도우", "준하"))
 """Given names to which a verb's endings may be added: 지우고, 지우는."""
 ACTIONS = frozenset(("준수", "소진", "시연", "주선", "동석", "수호", "세정", "재현", "시현"))
@@ -66,7 +67,7 @@ def split_full_name(text: str) -> tuple[str, str] | None:
 
 def may_be_given(text: str) -> bool:
     """Whether two syllables could be a given name by the syllables that given names are made of."""
-    return len(text) == 2 and text[0] in _FIRST and text[1] in _SECOND
+    return len(text) == 2 and text[0] in FIRST and text[1] in SECOND
 
 
 def has_final(text: str) -> bool:

@@ -25,6 +25,7 @@ _DETERMINERS = frozenset("이한전주모여우하오나어국여지문양차현
 _TITLE = re.compile(
     rf"{lexicon.TITLE}(?:이|은|는|가|을|를|한테|께|께서|랑|이랑|도|의|께도|만|하고|과|와|이야|인데)?"
 )
+_NEXT_TITLE = re.compile(rf" (?:{lexicon.TITLE}|학생|어린이|환자분?|고객님)")
 _FAMILY_ADDRESS = re.compile(r"씨(?:가|는|를|한테|랑|도|네|아저씨|아줌마)?")
 
 
@@ -83,9 +84,12 @@ def find_korean(text: str, model: KoreanModel | None) -> Iterator[tuple[int, int
     if model is not None:
         model.read(word for word, judgement in judged if judgement.needs)
     for word, judgement in judged:
-        if not _agrees(model, word, judgement):
+        agrees = _agrees(model, word, judgement)
+        if not agrees and (model is None or judgement.needs != "model"):
             continue
         for at in _places(text, word):
+            if not agrees and not _is_name_before_title(model, word, judgement, text, at):
+                continue
             if lexicon.COMPANY.match(text, at + judgement.end):
                 continue
             if word.endswith("라는") and _SAID_OF_WORD.match(text, at + len(word)):
@@ -111,6 +115,16 @@ def _agrees(model: KoreanModel | None, word: str, judgement: Judgement) -> bool:
     if judgement.needs == "word":
         return model is None or not model.is_compound(word[judgement.start :], judgement.end)
     return True
+
+
+def _is_name_before_title(
+    model: KoreanModel | None, word: str, judgement: Judgement, text: str, at: int
+) -> bool:
+    """Whether the model knows a name once it sees the honorific or title that stands after it."""
+    title = _NEXT_TITLE.match(text, at + len(word))
+    if title is None or model is None:
+        return False
+    return model.is_name(word + title.group(), word[judgement.start : judgement.end])
 
 
 def _is_told(model: KoreanModel | None, word: str, judgement: Judgement) -> bool:

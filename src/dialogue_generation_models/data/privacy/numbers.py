@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from operator import mul
 from re import Match, Pattern
 
+from . import korean_lexicon as lexicon
 from .finding import Finding, Kind
 from .normalize import Conversation
 from .windows import matches_near, windows
@@ -48,14 +49,18 @@ _PHONES = (
     ),
     _bounded(r"0(?:2|[3-6][1-5]|50[0-9])[ \-.)/\n]{1,3}[0-9]{3,4}[ \-.\n]{1,3}[0-9]{4}"),
     _bounded(r"0(?:2[0-9]{7,8}|[3-6][1-5][0-9]{7,8})"),
-    _bounded(
-        r"0[1-9][0-9]{0,3}[\-()][0-9]{1,4}[\-()][0-9]{4}|0[36] [0-9]{4} [0-9]{4}"
-        r"|0120[- ]?[0-9]{2,3}[- ]?[0-9]{3,4}"
-    ),
-    _bounded(
-        r"1(?:5(?:22|33|44|66|77|88|99)|6(?:00|44|61|66|70|88)|8(?:00|11|33|55|66|77|99))-[0-9]{4}"
-    ),
+    _bounded(r"0[1-9][0-9]{0,3}[\-()][0-9]{1,4}[\-()][0-9]{4}|0[36] [0-9]{4} [0-9]{4}"),
 )
+_SERVICE_PHONE = _bounded(
+    r"1(?:5(?:22|33|44|66|77|88|99)|6(?:00|44|61|66|70|88)|8(?:00|11|33|55|66|77|99))-[0-9]{4}"
+    r"|0120[- ]?[0-9]{2,3}[- ]?[0-9]{3,4}"
+)
+"""What only firms have; their shops may be small ones."""
+_SERVICE_CUE = re.compile(
+    r"고객|콜 ?센터|상담|대표 ?번호|(?<![A-Za-z])A/?S(?![A-Za-z])|에이에스|본사|민원"
+    r"|サポート|お客様|コールセンター|フリーダイヤル|窓口|問い合わせ"
+)
+"""What says that a number is a firm's, and everybody's to call."""
 _LOCAL_PHONE = _bounded(r"[0-9]{3,4}[\- \n]{1,2}[0-9]{4}|0[1-9][0-9]{8}")
 _PHONE_CUE = re.compile(
     r"전화 ?번호|전화(?:는|:)|연락처|(?:내|제|폰|이) ?번호|폰번|핸드폰|휴대폰|전번|폰 ?번호|電話|携帯|(?i:tel)"
@@ -78,7 +83,8 @@ _ACCOUNT = _bounded(r"[0-9]{1,16}(?:[ \-\n]{1,2}[0-9]{1,10}){0,4}")
 _ACCOUNT_CUE = re.compile(
     r"계좌|입금|송금|이체|통장|은행|뱅크|예금|부쳐|보내|더치|[nN엔] ?빵|회비|월세|총무|축의|환불"
     r"|국민|신한|우리 ?은|농협|기업|하나 ?은|(?:하나|우리|대구|부산|광주|전북|경남|제주|씨티|산업) ?(?=\n)"
-    r"|새마을|신협|수협|우체국|저축|카카오|토스|케뱅|카뱅|(?<![A-Za-z])(?:KB|NH|IBK|SC|kb|nh|ibk)(?![A-Za-z])"
+    r"|새마을|신협|수협|우체국|저축|카카오|토스|[케카토]뱅|쏴 ?(?:줘|주)"
+    r"|(?<![A-Za-z])(?:KB|NH|IBK|SC|kb|nh|ibk)(?![A-Za-z])"
     r"|口座|振込|振り込|送金|入金|銀行|ゆうちょ|普通預金|信用金庫|信金|UFJ|みずほ|りそな|三井住友"
 )
 _OWN_SHAPE = _bounded(
@@ -89,7 +95,7 @@ _OWN_SHAPE = _bounded(
 _DAY = re.compile(r"(?:19|20)[0-9]{2}[ \-](?:0?[1-9]|1[0-2])[ \-][0-3]?[0-9](?![0-9])")
 _SHORT_ACCOUNT_CUE = re.compile(r"口座|普通|ゆうちょ|支店|記号")
 _THING_CUE = re.compile(
-    r"송장|주문|접수|바코드|(?i:isbn)|쿠폰|예약 ?번호|인증|追跡|注文|伝票|予約番号|認証|整理番号"
+    r"송장|주문|접수|바코드|バーコード|(?i:isbn)|쿠폰|예약 ?번호|인증|追跡|注文|伝票|予約番号|認証|整理番号"
 )
 """Numbers of parcels and orders, which look like accounts and cards."""
 _REACH = 40
@@ -108,6 +114,7 @@ def detect_numbers(conversation: Conversation) -> list[Finding]:
             if after_previous and (at == len(taken) or last <= taken[at][0]):
                 taken.insert(at, (first, last))
                 found.append(conversation.find(kind, first, last))
+                found += _told_beside(conversation, kind, last)
     for first, last in windows(text, _FIGURES, _REACH):
         for match in _MASKED.finditer(text, first, last):
             if _is_date(match[1]):
@@ -159,7 +166,34 @@ _LETTERED: tuple[tuple[Kind, Pattern[str]], ...] = (
     ("account", re.compile(r"記号[はが: ]{0,3}[0-9]{5}(?![0-9])")),
     ("licence", re.compile(r"[가-힣]{2} ?[0-9]{2}[- ][0-9]{6}[- ][0-9]{2}(?![0-9])")),
     ("passport", re.compile(r"[A-HJ-NP-Z](?<![A-Za-z0-9].)[A-HJ-NP-Z][0-9]{7}(?![A-Za-z0-9])")),
+    (
+        "frn",
+        re.compile(r"[A-Z](?<![A-Za-z0-9].)[A-Z][0-9]{8}[A-Z]{2}(?![A-Za-z0-9])"),
+    ),  # 在留カード
 )
+_OF_FAMILY = f"[{''.join(name for name in lexicon.surnames() if len(name) == 1)}]"
+_BESIDE: dict[Kind, tuple[tuple[Kind, Pattern[str]], ...]] = {
+    "account": (
+        (
+            "name",
+            re.compile(
+                rf"[ ,\n(]{{0,3}}({_OF_FAMILY}[{lexicon.FIRST}][{lexicon.SECOND}])"
+                r"(?=\)|(?:으로|로|앞으로|님|씨|입니다|이에요|예요)(?![가-힣]))"
+            ),
+        ),
+        ("name", re.compile(r"[ ,\n(]{1,3}([ァ-ヴー]{2,6} [ァ-ヴー]{2,6})(?![ァ-ヴーa-z])")),
+    ),
+    "card": (
+        (
+            "card",
+            re.compile(
+                r"[^0-9\n]{0,3}(?:유효 ?기간|만료일?|有効期限|期限|(?i:exp))[^0-9\n]{0,4}"
+                r"((?:0[1-9]|1[0-2]) ?/ ?[0-9]{2})(?![0-9/])"
+            ),
+        ),
+    ),
+}
+"""What is told right after a number and belongs to it: the holder of an account, a card's last month."""
 _SAID = "0-9공영일이삼사오육칠팔구"
 _CUED: tuple[tuple[Kind, Pattern[str], Pattern[str]], ...] = (
     (
@@ -190,6 +224,12 @@ _CUED: tuple[tuple[Kind, Pattern[str], Pattern[str]], ...] = (
 """What needs a word beside it: small letters, separators, digits in words."""
 
 
+def _told_beside(conversation: Conversation, kind: Kind, end: int) -> Iterator[Finding]:
+    for of_it, pattern in _BESIDE.get(kind, ()):
+        if match := pattern.match(conversation.folded, end):
+            yield conversation.find(of_it, *match.span(1))
+
+
 def _places(match: Match[str]) -> Iterator[tuple[int, int]]:
     """The groups of a number in parts, without the talk between them; otherwise the whole match."""
     parts = range(1, len(match.groups()) + 1) or range(1)
@@ -208,7 +248,8 @@ def _of_stretch(text: str, start: int, end: int) -> Iterator[tuple[Kind, int, in
             digits = _digits(match)
             if _is_date(digits[:6]):
                 yield ("frn" if digits[6] in "5678" else "rrn"), *match.span()
-    for pattern in _PHONES:
+    phones = _PHONES if _SERVICE_CUE.search(near) else (*_PHONES, _SERVICE_PHONE)
+    for pattern in phones:
         for match in pattern.finditer(text, start, end):
             first = match.start()
             opened = text[first - 1 : first] in ("+", "(")

@@ -24,7 +24,7 @@ _KR_NAMED = rf"(?<![가-힣])(?!{_KR_ANY})[가-힣]{{2,8}}"
 _KR_GOES = r"(?=[를을에도로 ]{0,2}(?:다녀|다니|다닌|다님|다녔|다닐|나왔|나와서|졸업|재학|출신|입학|전학|앞))"
 _SAID = "[0-9일이삼사오육칠팔구십]"
 _JP = r"[一-龥ぁ-んァ-ヶー○〇]"
-_JP_SCHOOL = rf"{_JP}{{1,10}}(?:小学校|中学校|高校|高等学校|小|中|高)"
+_JP_SCHOOL = rf"{_JP}{{1,10}}(?:小学校|中学校|高校|高等学校|中学|小|中|高)"
 _JP_GOES = r"(?=(?:に|を|へ|の)?(?:通|卒業|入学|出身|在学|転校|行って))"
 _JP_ANY = any_of("""
 今年 去年 来年 毎年 当時 最近 午前 午後 子供 自分 娘 息子 長男 長女 次男 次女 三女 兄 姉 弟 妹 友
@@ -38,6 +38,7 @@ _JP_FLOWERS = any_of("""
 あさひ しらゆり ゆり うめ まつ ほし にじ そら はな
 """)
 """What kindergartens are called in hiragana; any other hiragana before one is grammar."""
+_JP_GROUP = r"[一-龥ァ-ヶーぁ-ん]{2,5}組"
 _JP_CLASS = r"[1-6一二三四五六]年[ \n]?[0-9A-Ha-h一二三四五六七八九]{1,2}組"
 _RULES: tuple[tuple[str, Pattern[str]], ...] = tuple(
     (needed, re.compile(source))
@@ -62,10 +63,16 @@ _RULES: tuple[tuple[str, Pattern[str]], ...] = tuple(
         ("학번", rf"{_KR_NAMED}대(?:학교)?[^\n0-9]{{0,15}}[0-9]{{2}} ?학번"),
         ("유치원", rf"{_KR_NAMED}유치원(?: ?[가-힣]{{2,4}}반(?![가-힣]))?"),
         ("어린이집", rf"{_KR_NAMED}어린이집(?: ?[가-힣]{{2,4}}반(?![가-힣]))?"),
-        ("組", rf"(?:{_JP_SCHOOL}[ の\n]{{0,2}})?{_JP_CLASS}"),
+        ("組", rf"(?:{_JP_SCHOOL}[ の\n]{{0,2}})?{_JP_CLASS}(?:[ の]?[0-9]{{1,2}}番(?!目))?"),
+        (
+            "-",
+            r"[一-龥ぁ-んァ-ヶー]{1,7}(?:[丘台山川町東西南北谷原島田野沢崎]|第[一二三])(?:小|中|高)"
+            r" ?[1-6]-[0-9]{1,2}(?![0-9\-])",
+        ),
         ("校", rf"{_JP_NAMED}(?:小学校|中学校|高校|高等学校)(?:{_JP_GOES}|の?[1-6一二三四五六]年)"),
         ("大学", rf"{_JP_NAMED}大学{_JP_GOES}"),
-        ("園", rf"(?:{_JP_NAMED}|{_JP_FLOWERS})(?:幼稚園|保育園)(?:の?{_JP}{{2,5}}組)?"),
+        ("園", rf"(?:{_JP_NAMED}|{_JP_FLOWERS})(?:幼稚園|保育園)(?:の?{_JP_GROUP})?"),
+        ("園", rf"[ぁ-ん]{{3,8}}(?:幼稚園|保育園)の?{_JP_GROUP}"),
     )
 )
 # Every alternative begins with a letter, which `re` skips to.
