@@ -26,17 +26,12 @@ from .finding import Finding, Kind, merge_findings
 from .names import NameModels, find_names
 from .normalize import Conversation
 from .pseudonyms import Pseudonyms
+from .reading_order import CONTEXT, neighbours, of_one_speaker
 from .roster import PLACEHOLDER, Roster
 
-_CONTEXT = 6
-"""Messages of the neighbouring lines that are read along."""
 _MOST_ROUNDS = 5
 _BARRIER = "\n\n" + "\ue001" * 64 + "\n\n"
 """Longer than any detector looks back for a cue; line breaks, so that no word goes on in it."""
-_MAY_GO_ON = re.compile(
-    r"[0-9０-９①-⑨⓪@＠]|골뱅이|[공영일이삼사오육륙칠팔구ㅇ〇零一二三四五六七八九 ]{3}|[ァ-ヶ]{2}"
-)
-"""Figures, or spelt-out ones that are no words."""
 _IMPORTED = re.compile(r"[a-z]{2,20}-[0-9a-f]{16}(?:-[0-9]{1,6})?")
 
 
@@ -138,10 +133,10 @@ def edit_chats(
         for chat, following in _with_next(lines):
             messages = [(message.speaker, message.text) for message in chat.messages]
             after = [(m.speaker, m.text) for m in (following.messages if following else ())]
-            edited = scrubber.edit(messages, room, before, after[:_CONTEXT])
+            edited = scrubber.edit(messages, room, before, after[:CONTEXT])
             tells = partial(scrubber.tells, room=room)
             yield Edited(room_id, scrubber.title(chat.title, room), edited, tells)
-            before = (before + messages)[-_CONTEXT:]
+            before = (before + messages)[-CONTEXT:]
 
 
 def is_imported_id(name: str) -> bool:
@@ -201,7 +196,7 @@ class _Scrubber:
                     counts.update(change.kind for change in found if change.is_first)
             if not changes:
                 break
-            pending = _neighbours(changes, len(texts))
+            pending = neighbours(changes, len(texts))
         edited: list[tuple[str, str] | None] = []
         for number in own:
             text = texts[number]
@@ -262,7 +257,7 @@ class _Scrubber:
         """Read messages and say what changes in which of them."""
         order = [n for n in pending if n < 0 or texts[n] is not None]
         found: dict[int, list[Change]] = {}
-        for numbers in (order, _of_one_speaker(texts, speakers, set(order))):
+        for numbers in (order, of_one_speaker(texts, speakers, set(order))):
             for number, change in self._read(texts, numbers, room):
                 found.setdefault(number, []).append(change)
         return {number: without_overlaps(changes) for number, changes in found.items()}
@@ -326,36 +321,3 @@ def _hide(text: str) -> str:
     return (
         PLACEHOLDER.sub(lambda match: "\ue000" * len(match.group()), text) if "<" in text else text
     )
-
-
-def _neighbours(changed: Iterable[int], total: int) -> Iterator[int]:
-    """The messages beside changed ones, -1 between groups that are not neighbours."""
-    last = -2
-    near = {n + d for n in changed for d in (-1, 0, 1) if 0 <= n + d < total}
-    for number in sorted(near):
-        if last >= 0 and number > last + 1:
-            yield -1
-        yield number
-        last = number
-
-
-def _of_one_speaker(
-    texts: Sequence[str | None], speakers: Sequence[str], wanted: set[int]
-) -> list[int]:
-    """Messages that may go on with what their speaker said before others spoke; -1 parts the groups."""
-    order: list[int] = []
-    latest: dict[str, list[int]] = {}
-    for number in range(min(wanted, default=0) - _CONTEXT, max(wanted, default=-1) + 1):
-        text = texts[number] if number >= 0 else None
-        if text is None:
-            continue
-        mine = latest.setdefault(speakers[number], [])
-        if mine and 1 < number - mine[-1] <= _CONTEXT and number in wanted and _may_go_on(text):
-            order += [*mine[-2:], number, -1]
-        mine.append(number)
-        del mine[:-2]
-    return order
-
-
-def _may_go_on(text: str) -> bool:
-    return len(text) <= 40 and bool(_MAY_GO_ON.search(text))
