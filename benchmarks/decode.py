@@ -32,7 +32,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,16 @@ JOBS = {
 }
 """Name → contexts, replies to each."""
 BASELINE = "transformers-fp32"
+COLOURS = {
+    "ours-int8": "#1f5fa8",
+    "ours-bf16": "#6d9fd4",
+    "openvino-int8": "#8f6bb3",
+    "onnxruntime-int8": "#c48a3a",
+    "ctranslate2-int8": "#5c9c6c",
+    "transformers-bf16": "#b9b9b9",
+    "transformers-fp32": "#8a8a8a",
+}
+"""Of the engines that are drawn, in this order."""
 REST = 0.5
 """Seconds before each turn: the threads of some engines go on spinning for a while."""
 PACKAGES = ("torch", "transformers", "ctranslate2", "onnxruntime", "openvino", "nncf")
@@ -66,6 +76,10 @@ PACKAGES = ("torch", "transformers", "ctranslate2", "onnxruntime", "openvino", "
 
 def main() -> None:
     arguments = _parse()
+    if arguments.draw:
+        rows = [row for path in arguments.draw for row in json.loads(path.read_text())]
+        draw(rows, arguments.plot)
+        return
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as temporary:
         exports = (arguments.exports or Path(temporary)) / f"{arguments.model}-{arguments.endings}"
@@ -83,6 +97,8 @@ def main() -> None:
                 # After each row, so that a long run that is cut off leaves what it has.
                 if arguments.json:
                     arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    if arguments.plot:
+        draw(rows, arguments.plot)
     if arguments.machine:
         arguments.machine.write_text(json.dumps(describe_machine(), indent=1) + "\n")
 
@@ -162,8 +178,17 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--exports", type=Path, metavar="DIR", help="keep exported models here")
     parser.add_argument("--json", type=Path, help="write the results here")
+    parser.add_argument("--plot", type=Path, help="draw the speeds here (.svg or .png)")
+    parser.add_argument(
+        "--draw",
+        type=Path,
+        nargs="+",
+        help="measure nothing, draw results that were written before",
+    )
     parser.add_argument("--machine", type=Path, help="write what it ran on here, as JSON")
     arguments = parser.parse_args()
+    if arguments.draw and not arguments.plot:
+        parser.error("--draw needs --plot")
     arguments.jobs = _chosen(parser, arguments.jobs, JOBS)
     arguments.engines = _chosen(parser, arguments.engines, ENGINES)
     return arguments
@@ -175,6 +200,44 @@ def _chosen(parser: argparse.ArgumentParser, names: str, known: dict[str, Any]) 
     if unknown or not chosen:
         parser.error(f"unknown: {', '.join(unknown) or 'nothing'}; choose from {', '.join(known)}")
     return chosen
+
+
+def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw a panel for each model: tokens a second of each engine, job by job."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    names = [engine for engine in COLOURS if any(row["engine"] == engine for row in rows)]
+    with rc_context({"font.size": 9, "svg.hashsalt": "dgm", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(8.6, 2.6 * len(models) + 0.4), layout="constrained")
+        panels = figure.subplots(len(models), 1, squeeze=False)[:, 0]
+        for axes, model in zip(panels, models, strict=True):
+            speeds = {
+                (row["job"], row["engine"]): row["tokens_per_second"]
+                for row in rows
+                if row["model"] == model
+            }
+            jobs = [job for job in JOBS if any(job == measured for measured, _ in speeds)]
+            width = 0.84 / len(names)
+            for place, engine in enumerate(names):
+                known = [(at, job) for at, job in enumerate(jobs) if (job, engine) in speeds]
+                bars = axes.bar(
+                    [at + (place - (len(names) - 1) / 2) * width for at, _ in known],
+                    [speeds[job, engine] for _, job in known],
+                    width,
+                    label=engine,
+                    color=COLOURS[engine],
+                )
+                axes.bar_label(bars, fmt="{:,.0f}", fontsize=6.5, padding=1)
+            axes.set_xticks(range(len(jobs)), jobs)
+            axes.set_title(model, loc="left", fontsize=10)
+            axes.set_ylabel("tokens/s")
+            axes.margins(y=0.12)
+            axes.spines[["top", "right"]].set_visible(False)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, ncols=5, frameon=False, loc="outside upper center")
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
 
 
 def describe_machine() -> dict[str, Any]:
