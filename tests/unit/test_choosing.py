@@ -88,6 +88,18 @@ def test_log_total(chooser: Chooser, kind: str, seed: int, vocabulary: int, spre
     torch.testing.assert_close(chooser.log_total(scores), expected, rtol=1e-6, atol=4e-6)
 
 
+@pytest.mark.parametrize("limits", [{}, {"top_p": 0.9}, {"top_k": 3}, {"min_p": 0.01}])
+def test_no_number_is_never_drawn_and_weighs_nothing(
+    chooser: Chooser, limits: dict[str, float]
+) -> None:
+    nan = float("nan")
+    scores = torch.tensor([[nan, 9.0, 1.0, 0.0, -5.0, nan]]).expand(1000, -1)
+    numbers = torch.arange(1000, dtype=torch.float64) / 1000
+    tokens = chooser.draw(scores, numbers, **limits)  # type: ignore[arg-type]
+    share = torch.tensor([9.0, 1.0, 0.0, -5.0]).softmax(0)[0]
+    assert (tokens == 1).float().mean() >= share - 0.001
+
+
 def test_log_total_of_what_is_no_number(chooser: Chooser) -> None:
     scores = torch.zeros(3, 40)
     scores[0] = -math.inf

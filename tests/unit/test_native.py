@@ -146,6 +146,28 @@ def test_attention(kernels: Kernels, width: int, place: int) -> None:
         )
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("part", ["query", "key", "value"])
+def test_what_is_no_number_stays_so_in_its_row_alone(
+    kernels: Kernels, dtype: torch.dtype, part: str
+) -> None:
+    shared, tail = (
+        (random(count, 3, columns, 48).to(dtype), random(count, 3, columns, 48).to(dtype))
+        for count, columns in ((4, 37), (11, 9))
+    )
+    spans, prompts = torch.tensor(SPANS).t().contiguous(), torch.tensor(PROMPTS)
+    rows = AttentionRows.of(shared, spans, prompts, tail)
+    heads = {name: random(11, 3, 1, 48) for name in ("query", "key", "value")}
+    heads[part][5] = float("nan")
+    for place in (0, 1):  # and what was kept stays so, too
+        new = heads["key"], heads["value"]
+        found = kernels.attend(heads["query"], rows, new, np.full(11, place))
+        assert found[5].isnan().all()
+        assert found[[row for row in range(11) if row != 5]].isfinite().all()
+        if part != "query":
+            heads[part] = random(11, 3, 1, 48)
+
+
 @pytest.mark.parametrize("place", [0, 7])
 def test_attention_to_numbers_of_16_bits_is_that_to_the_same_numbers_of_32(
     kernels: Kernels, place: int
@@ -485,4 +507,7 @@ class TestRefusals:
 
     def test_reordered_rows(self) -> None:
         with pytest.raises(ValueError, match="among 3"):
-            self.rows().reorder(np.array([0, 3]))
+            self.rows().reorder(np.array([0, 3]), self.rows().owners[2:])  # type: ignore[arg-type]
+        for rows in (self.rows(), AttentionRows.join([self.rows(tail=None)] * 2)):
+            with pytest.raises(ValueError, match="with their tails"):
+                rows.reorder(np.array([0, 1]))

@@ -419,6 +419,8 @@ def test_sessions_of_another_engine_are_refused() -> None:
         other.step_together([session], torch.tensor([5]))
     with pytest.raises(ValueError, match="one token for each"):
         engine.step_together([session], torch.tensor([5, 6]))
+    with pytest.raises(ValueError, match="sessions of this engine"):
+        engine.step_together([session, session], torch.tensor([5, 6]))
 
 
 def test_prompts_before_one_that_is_refused_are_answered_first() -> None:

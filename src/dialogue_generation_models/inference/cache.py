@@ -122,14 +122,17 @@ class SharedCache(Cache):
 
     def stacked_growing_rows(self, owners: Sequence[nn.Module]) -> StackedRows:
         """As `growing_rows`, for several layers."""
-        if owners[0] not in self._stacks:
-            self._stacks[owners[0]] = StackedRows([self.growing_rows(x) for x in owners])
-        return self._stacks[owners[0]]
+        return self._stacked(self.growing_rows, owners)
 
     def stacked_fixed_rows(self, owners: Sequence[nn.Module]) -> StackedRows:
         """As `fixed_rows`, for several layers."""
+        return self._stacked(self.fixed_rows, owners)
+
+    def _stacked(
+        self, rows_of: Callable[[nn.Module], AttentionRows], owners: Sequence[nn.Module]
+    ) -> StackedRows:
         if owners[0] not in self._stacks:
-            self._stacks[owners[0]] = StackedRows([self.fixed_rows(x) for x in owners])
+            self._stacks[owners[0]] = StackedRows([rows_of(owner) for owner in owners])
         return self._stacks[owners[0]]
 
     def _narrow(self, kept: dict[nn.Module, tuple[Tensor, Tensor]], owner: nn.Module) -> None:

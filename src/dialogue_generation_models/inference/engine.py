@@ -93,15 +93,19 @@ class TorchEngine:
         """Append one token to each row of several sessions; see `JoiningEngine.step_together`.
 
         Raises:
-            ValueError: a session is another engine's, or there is not one token a row.
+            ValueError: a session is another engine's or given twice, or there is not one token a row.
         """
         caches = [
             session.cache
             for session in sessions
             if isinstance(session, _TorchSession) and session.engine is self
         ]
-        if len(caches) < len(sessions) or sum(cache.rows for cache in caches) != len(ids):
-            raise ValueError("sessions of this engine and one token for each of their rows")
+        if len(set(map(id, caches))) < len(sessions) or sum(cache.rows for cache in caches) != len(
+            ids
+        ):
+            raise ValueError(
+                "sessions of this engine, once each, and one token for each of their rows"
+            )
         return self._step(ids, caches[0] if len(caches) == 1 else JoinedCache(caches))
 
     def _step(self, ids: Tensor, cache: Cache) -> Tensor:

@@ -2,6 +2,7 @@
 #include "layers.h"
 
 enum { MAX_WIDTH = 256 }; /* of a head */
+static const float LARGEST_HALF = 65504.0f;
 
 /* The sums of four vectors, side by side: adding while transposing costs a third of four reductions. */
 INLINE __m128 sum_each(__m512 a, __m512 b, __m512 c, __m512 d) {
@@ -24,16 +25,17 @@ INLINE __m512 load(const void *numbers, int64_t place, int is_half, __mmask16 in
     return is_half ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(in, from)) : _mm512_maskz_loadu_ps(in, from);
 }
 
-/* Keep `width` numbers at a place; what 16 bits cannot hold becomes the largest that they can. */
+/* Keep `width` numbers at a place; what 16 bits cannot hold becomes the largest that they can. NaN stays NaN, as minimum
+ * and maximum give their second operand then. */
 INLINE void keep(void *numbers, int64_t place, const float *from, int64_t width, int is_half) {
     char *to = (char *)numbers + place * (is_half ? 2 : 4);
     if (!is_half) {
         memcpy(to, from, sizeof(float) * (size_t)width);
         return;
     }
-    const __m512 most = _mm512_set1_ps(65504.0f), least = _mm512_set1_ps(-65504.0f);
+    const __m512 most = _mm512_set1_ps(LARGEST_HALF), least = _mm512_set1_ps(-LARGEST_HALF);
     for (int64_t d = 0; d < width; d += LANES) {
-        const __m512 x = _mm512_min_ps(_mm512_max_ps(_mm512_loadu_ps(from + d), least), most);
+        const __m512 x = _mm512_min_ps(most, _mm512_max_ps(least, _mm512_loadu_ps(from + d)));
         _mm256_storeu_si256((__m256i *)(to + 2 * d), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
     }
 }

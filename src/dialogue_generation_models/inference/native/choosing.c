@@ -88,7 +88,7 @@ INLINE float total_of(const __m512 *sums) {
     return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3])));
 }
 
-/* Sum of e**((x - best) * scale); the terms go to `terms`, up to 63 too many, unless it is NULL. */
+/* Sum of e**((x - best) * scale), NaN left out; the terms go to `terms`, up to 63 too many, unless it is NULL. */
 INLINE float sum_exp(const float *x, int64_t n, float best, float scale, float *terms) {
     const __m512 from = _mm512_set1_ps(best), factor = _mm512_set1_ps(scale);
     __m512 sums[BLOCK]; /* side by side, as one sum alone would wait for itself */
@@ -97,9 +97,10 @@ INLINE float sum_exp(const float *x, int64_t n, float best, float scale, float *
 #pragma GCC unroll 4
         for (int v = 0; v < BLOCK; v++) {
             const int64_t at = i + v * LANES;
-            const __mmask16 in = at < n ? tail_mask(n - at) : 0;
+            __mmask16 in = at < n ? tail_mask(n - at) : 0;
             const __m512 y = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(in, x + at), from), factor);
             const __m512 e = exp_ps(y);
+            in = _mm512_mask_cmp_ps_mask(in, y, y, _CMP_ORD_Q);
             sums[v] = _mm512_mask_add_ps(sums[v], in, sums[v], e);
             if (terms) _mm512_storeu_ps(terms + at, e);
         }
@@ -287,6 +288,11 @@ static double mass_of(const Work *w, int64_t kept) {
     return mass;
 }
 
+/* How many of the first `kept` of all lie in a bucket. */
+static int64_t held(const Bucket *bucket, int64_t kept) {
+    return bucket->count < kept - bucket->first ? bucket->count : kept - bucket->first;
+}
+
 /* Pick from what was spread: the limits in turn, then the token at which the mass passes the number. */
 TARGET static int64_t pick(Work *w, int64_t count, int64_t near, const Draw *d, double number, float best,
                            double total) {
@@ -303,11 +309,10 @@ TARGET static int64_t pick(Work *w, int64_t count, int64_t near, const Draw *d, 
     if (d->top_p < 1) {
         const double limit = d->top_p * total;
         bucket = open_bucket(w, bucket_of_mass(w, limit, kept - 1), count, best, d->scale);
-        const int64_t held = bucket->count < kept - bucket->first ? bucket->count : kept - bucket->first;
         double mass = bucket->before;
         int64_t needed = 0;
         do mass += w->weights_inside[needed++];
-        while (needed < held && mass < limit);
+        while (needed < held(bucket, kept) && mass < limit);
         kept = bucket->first + with_ties(w, needed);
     }
     if (near < kept) kept = near > 1 ? near : 1;
@@ -321,10 +326,9 @@ TARGET static int64_t pick(Work *w, int64_t count, int64_t near, const Draw *d, 
     const int64_t last = bucket_at(w, kept - 1);
     while (b < last && (w->buckets[b].count == 0 || w->buckets[b].before + w->buckets[b].mass <= aim)) b++;
     bucket = open_bucket(w, b, count, best, d->scale);
-    const int64_t held = bucket->count < kept - bucket->first ? bucket->count : kept - bucket->first;
     int64_t place = 0;
     double mass = bucket->before + w->weights_inside[0];
-    while (place < held - 1 && mass <= aim) mass += w->weights_inside[++place];
+    while (place < held(bucket, kept) - 1 && mass <= aim) mass += w->weights_inside[++place];
     return (int64_t)(uint32_t)w->inside[place];
 }
 
@@ -384,19 +388,20 @@ TARGET int dgm_best(const float *x, int64_t n, int64_t m, int64_t count, float *
     return is_done;
 }
 
-/* out[r] = log of the sum of e**x over row r of x [n, m]; NaN if there is one, -inf if all are. */
-TARGET void dgm_log_total(const float *x, int64_t n, int64_t m, float *out) {
-#pragma omp parallel for schedule(dynamic) if (n > 1)
-    for (int64_t r = 0; r < n; r++) {
-        const float *row = x + r * m;
-        __m512 most = _mm512_set1_ps(-INFINITY);
-        __mmask16 is_nan = 0;
-        for (int64_t i = 0; i < m; i += LANES) {
-            const __m512 v = load(row, i, m);
-            most = _mm512_max_ps(most, v);
-            is_nan |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-        }
-        const float best = _mm512_reduce_max_ps(most);
-        out[r] = is_nan ? NAN : isinf(best) ? best : best + logf(sum_exp(row, m, best, 1.0f, NULL));
+TARGET static float log_total(const float *row, int64_t m) {
+    __m512 most = _mm512_set1_ps(-INFINITY);
+    __mmask16 is_nan = 0;
+    for (int64_t i = 0; i < m; i += LANES) {
+        const __m512 v = load(row, i, m);
+        most = _mm512_max_ps(most, v);
+        is_nan |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
     }
+    const float best = _mm512_reduce_max_ps(most);
+    return is_nan ? NAN : isinf(best) ? best : best + logf(sum_exp(row, m, best, 1.0f, NULL));
+}
+
+/* out[r] = log of the sum of e**x over row r of x [n, m]; NaN if there is one, -inf if all are. */
+void dgm_log_total(const float *x, int64_t n, int64_t m, float *out) {
+#pragma omp parallel for schedule(dynamic) if (n > 1)
+    for (int64_t r = 0; r < n; r++) out[r] = log_total(x + r * m, m);
 }

@@ -1,9 +1,9 @@
 /* What the layers' kernels share. Each function is called by all threads of a team, which cut the work among them and
- * leave together; `dgm_...` starts a team for one layer, and `dgm_step` for all layers of a block.
+ * leave together; `dgm_...` starts a team for one layer, and `dgm_step` for all layers of a decoder.
  *
  * - A row's result depends on that row alone, bit for bit: not on how many rows there are, nor on the threads.
  * - Threads are OpenMP's. torch loads the same libgomp first, so both share one pool and never fight over cores.
- * - Nothing is checked here; `kernels.py` checks what it hands over, and lays these structures out too.
+ * - Nothing is checked here; `kernels.py` checks what it hands over; `operands.py` lays these structures out too.
  */
 #ifndef DGM_LAYERS_H
 #define DGM_LAYERS_H

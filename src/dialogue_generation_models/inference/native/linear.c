@@ -9,6 +9,7 @@
  */
 #include "layers.h"
 
+#include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -38,9 +39,10 @@ int dgm_is_supported(void) {
 /* Whether the processor has tiles and the system lets this process use them. */
 int dgm_has_tiles(void) {
 #if KNOWS_TILES
+    enum { AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25 };      /* leaf 7 of cpuid, edx */
     enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* arch_prctl(2): ARCH_REQ_XCOMP_PERM */
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
+    unsigned int a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d & AMX_TILE && d & AMX_INT8 &&
            syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 #else
     return 0;
@@ -224,7 +226,7 @@ TILES __attribute__((always_inline)) static inline void multiply_tiles(
     finish(work, end - middle, middle, panel, sums[1]);
 }
 
-/* As `multiply_panel`. */
+/* As `multiply_panel`, but two blocks at once, for which a panel is read once from the cache. */
 TILES static void multiply_panel_by_tiles(const Work *w, int64_t panel) {
     const int64_t inputs = w->layer->inputs, bytes = inputs * PANEL, passes = (w->blocks + 1) / 2;
     const int64_t ahead_step = PANEL * TILE_DEPTH / passes;

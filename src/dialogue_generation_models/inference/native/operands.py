@@ -235,7 +235,7 @@ class PackedLayers:
 
 @dataclass(frozen=True)
 class AttentionRows:
-    """Where the keys and values lie that each row of a batch looks at; made by `of` and `join`.
+    """Where the keys and values lie that each row of a batch looks at; made by `of`, `join` and `reorder`.
 
     Every row has a prompt, which others may share, and perhaps a tail of its own.
     """
@@ -329,8 +329,10 @@ class AttentionRows:
         """Make row i what row `rows[i]` was, with the tails that were moved likewise, if there are any.
 
         Raises:
-            ValueError: there are no such rows, or the tails do not fit them.
+            ValueError: there are no such rows, the tails do not fit them, or these rows were joined.
         """
+        if len(self.owners) > 4 or (tail is None) != (len(self.owners) == 2):
+            raise ValueError("rows of one batch, with their tails if they have any")
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.table):
             raise ValueError(f"rows must be among {len(self.table)}")
         shared, table = self.owners[:2], self.table[rows]
@@ -347,6 +349,7 @@ class AttentionRows:
         shared: tuple[Tensor, ...],
         tail: tuple[Tensor, Tensor],
     ) -> AttentionRows:
+        """Write the tails into a new table, and return its rows."""
         dtype, capacity = shared[0].dtype, tail[0].shape[2] if tail[0].dim() == 4 else 0
         for part in tail:
             check("tails", part, dtype, (len(table), heads, capacity, width))

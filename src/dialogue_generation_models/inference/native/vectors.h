@@ -14,9 +14,10 @@ enum { LANES = 16 }; /* 32-bit lanes of a vector */
 
 INLINE __mmask16 tail_mask(int64_t left) { return left >= LANES ? 0xFFFF : (__mmask16)((1u << left) - 1); }
 
-/* e**x to about 1e-7: 2**n from the exponent bits, the rest by a polynomial (Cephes' expf). */
+/* e**x to about 1e-7: 2**n from the exponent bits, the rest by a polynomial (Cephes' expf). NaN stays NaN, as minimum and
+ * maximum give their second operand then. */
 INLINE __m512 exp_ps(__m512 x) {
-    x = _mm512_max_ps(_mm512_min_ps(x, _mm512_set1_ps(88.0f)), _mm512_set1_ps(-87.0f));
+    x = _mm512_max_ps(_mm512_set1_ps(-87.0f), _mm512_min_ps(_mm512_set1_ps(88.0f), x));
     __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
     __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
     r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
