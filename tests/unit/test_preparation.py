@@ -255,6 +255,47 @@ def test_greetings_are_no_copies_of_held_out_exchanges(prepared: Prepare, tmp_pa
     assert copies["copies_of_held_out"] > 10
 
 
+NAMED = {
+    "turns": ("turns", "speaker", "text"),
+    "messages": ("messages", "role", "content"),
+    "ShareGPT": ("conversations", "from", "value"),
+}
+
+
+@pytest.mark.parametrize("form", NAMED)
+@pytest.mark.parametrize("meta", [{}, {"room": "r"}, {"room": 7}])
+def test_names_of_a_dialogues_speakers_go_from_its_text(
+    prepared: Prepare, tmp_path: Path, form: str, meta: dict[str, Any]
+) -> None:
+    field, speaker, text = NAMED[form]
+    said = [("최나래", "나 왔어 어디야 지금"), ("김민준", "나래야 같이 가자 기다릴게")]
+    talks = [[*said, *zip(["최나래", "김민준"] * 2, talk(n), strict=True)] for n in range(6)]
+    records = [
+        {"id": f"d{n}", field: [{speaker: who, text: what} for who, what in lines], "meta": meta}
+        for n, lines in enumerate(talks)
+    ]
+    path = tmp_path / "named.jsonl"
+    path.write_text("\n".join(json.dumps(record) for record in records), encoding="utf-8")
+    prepared(path, filters={"max_repeats": 0})
+    written = [text for text in all_text(tmp_path / "set") if "같이 가자" in text]
+    assert written
+    assert all("나래" not in text and "야 같이 가자" in text for text in written)
+    assert "민준" not in "".join(all_text(tmp_path / "set"))
+
+
+def test_roles_of_a_corpus_stay_words(prepared: Prepare, tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for n in range(6):
+            texts = [f"{text} 고객님 상담사 연결할게요" for text in talk(n)]
+            turns = [
+                {"speaker": ("고객", "상담사 2")[i % 2], "text": t} for i, t in enumerate(texts)
+            ]
+            file.write(json.dumps({"id": f"c{n}", "turns": turns}, ensure_ascii=False) + "\n")
+    prepared(path)
+    assert all("고객님 상담사 연결" in text for text in all_text(tmp_path / "set"))
+
+
 def test_only_me_is_learnt(prepared: Prepare, tmp_path: Path) -> None:
     path = chat_lines(tmp_path / "c.jsonl", {"r": room_talk(("가람", "나래"), 0)})
     everybody = prepared(path, has_consent=True)["counts"]["train"]

@@ -11,7 +11,8 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,11 +23,11 @@ from ..config.preparation import PreparationConfig
 from ..dialogue import Dialogue, Turn
 from ..errors import DataError
 from ..files import replacing
-from .chats import Chat
+from .chats import Chat, Message
 from .dedup import hash_key
 from .filters import FilterReport, count_turns, filter_dialogues, is_bot
 from .importers.account import Account
-from .privacy.roster import Roster, collect_rosters
+from .privacy.roster import Roster, RosterCollector, collect_rosters
 from .privacy.scrub import ScrubReport, scrub_dialogues
 from .sessions import cut_sessions, letter, plain_name
 from .shards import write_array
@@ -135,7 +136,7 @@ def clean_part(job: Job, rank: int) -> None:
             filtered, scrubbed = FilterReport(), ScrubReport()
             if source.kind != "texts":
                 dialogues = filter_dialogues(dialogues, config.filters, filtered, counts)
-            rosters = _read_rosters(job, source.number) if source.is_private else {}
+            rosters = {} if source.kind == "texts" else _read_rosters(job, source.number)
             least = 1 if source.kind == "texts" else 2
             for dialogue in scrub_dialogues(dialogues, rosters, config.scrub, scrubbed):
                 merged = dialogue.merge_speakers()  # neighbours of a message that was dropped
@@ -154,6 +155,8 @@ def write_record(file: TextIO, source: int, dialogue: Dialogue) -> None:
     """Write a dialogue as a line of a work file."""
     turns = [(turn.speaker, turn.text) for turn in dialogue.turns]
     meta = {name: dialogue.meta[name] for name in _META if name in dialogue.meta}
+    if "roster" in dialogue.meta:
+        meta["roster"] = _roster_type().dump_python(dialogue.meta["roster"], mode="json")
     file.write(json.dumps([source, dialogue.id, turns, meta], ensure_ascii=False) + "\n")
 
 
@@ -162,6 +165,8 @@ def read_records_of(path: Path) -> Iterator[tuple[int, Dialogue]]:
     with path.open(encoding="utf-8", newline="\n") as lines:
         for line in lines:
             source, name, turns, meta = json.loads(line)
+            if "roster" in meta:
+                meta["roster"] = _roster_type().validate_python(meta["roster"])
             yield source, Dialogue(tuple(Turn(*turn) for turn in turns), name, meta)
 
 
@@ -203,9 +208,13 @@ def _dialogues(job: Job, source: Source, report: dict[str, Any]) -> Iterator[Dia
         yield from cut_sessions(counted(), job.config.sessions, name)
     else:
         speaker = source.statements[0].reply_speaker
+        rooms = RosterCollector()
         for dialogue in source.dialogues(accounts):
             report["messages"] += len(dialogue.turns)
-            yield _with_letters(job, source, dialogue.merge_speakers(), speaker)
+            lettered = _with_letters(job, source, dialogue.merge_speakers(), speaker)
+            is_talk = source.kind != "texts"
+            yield _with_roster(lettered, dialogue, rooms) if is_talk else lettered
+        _write_rosters(job, source.number, rooms.finish())
     if accounts:
         report["files"] = [
             {"format": a.source, "problem": a.problem, "lines": a.lines, **a.counts}
@@ -217,7 +226,8 @@ def _with_letters(job: Job, source: Source, dialogue: Dialogue, speaker: str | N
     """Call the speakers of a corpus A, B, C; keep of its `meta` what decides on replies, bots and people."""
     names = dict.fromkeys(turn.speaker for turn in dialogue.turns)
     letters = {name: letter(number) for number, name in enumerate(names)}
-    meta: dict[str, Any] = {"room": dialogue.meta["room"]} if "room" in dialogue.meta else {}
+    room = dialogue.meta.get("room")
+    meta: dict[str, Any] = {"room": room} if isinstance(room, str) else {}
     marked = dialogue.meta.get("bot_speakers", ())
     meta["bot_speakers"] = [letters[name] for name in names if name in marked or is_bot(name)]
     if speaker is not None:
@@ -230,6 +240,25 @@ def _with_letters(job: Job, source: Source, dialogue: Dialogue, speaker: str | N
         }
     turns = tuple(Turn(letters[turn.speaker], turn.text) for turn in dialogue.turns)
     return Dialogue(turns, dialogue.id, meta)
+
+
+def _with_roster(lettered: Dialogue, spoken: Dialogue, rooms: RosterCollector) -> Dialogue:
+    """Keep who speaks: names go from texts only where they are known, and letters hide them.
+
+    Those of a room are learnt into `rooms`; a dialogue without one takes its own along.
+    """
+    room = spoken.meta.get("room")
+    messages = tuple(Message(None, turn.speaker, turn.text) for turn in spoken.turns)
+    chat = Chat(room if isinstance(room, str) else "", "", "", messages)
+    if isinstance(room, str):
+        rooms.add(chat)
+        return lettered
+    roster = collect_rosters([chat])[""]
+    if not roster.forms:
+        return lettered
+    # As in `scrub_dialogues`: what the pseudonyms are depends on the dialogue alone.
+    roster.number = sum(len(turn.text) for turn in lettered.turns)
+    return replace(lettered, meta={**lettered.meta, "roster": roster})
 
 
 def _counts(report: FilterReport | ScrubReport) -> dict[str, Any]:
@@ -263,6 +292,11 @@ def _between(keys: Any, counts: Any, low: int, high: int | None) -> tuple[Any, A
     start = np.searchsorted(keys, np.uint64(low))
     end = len(keys) if high is None else np.searchsorted(keys, np.uint64(high))
     return keys[start:end], counts[start:end]
+
+
+@cache
+def _roster_type() -> TypeAdapter[Roster]:
+    return TypeAdapter(Roster)
 
 
 def _write_rosters(job: Job, number: int, rosters: dict[str, Roster]) -> None:

@@ -139,13 +139,17 @@ class Roster:
             self.titles.add(title)
 
 
-def collect_rosters(chats: Iterable[Chat]) -> dict[str, Roster]:
-    """Return the names of each room by its id. Keeps names only, whatever the length of the chats."""
-    rosters: dict[str, Roster] = {}
-    called: dict[str, Counter[str]] = {}
-    for chat in chats:
-        roster = rosters.setdefault(chat.id, Roster(len(rosters)))
-        counts = called.setdefault(chat.id, Counter())
+class RosterCollector:
+    """Learns the names of each room, chat by chat. Keeps names only, whatever the length of the chats."""
+
+    def __init__(self) -> None:
+        self._rosters: dict[str, Roster] = {}
+        self._called: dict[str, Counter[str]] = {}
+
+    def add(self, chat: Chat) -> None:
+        """Learn the names in a chat line."""
+        roster = self._rosters.setdefault(chat.id, Roster(len(self._rosters)))
+        counts = self._called.setdefault(chat.id, Counter())
         for message in chat.messages:
             if message.speaker not in roster.speakers:
                 roster.add_sender(message.speaker)
@@ -155,11 +159,22 @@ def collect_rosters(chats: Iterable[Chat]) -> dict[str, Roster]:
                 if name in counts or len(counts) < _MOST_NICKNAMES:
                     counts[name] += 1
         roster.add_title(chat.title)
-    for room, roster in rosters.items():
-        for name, count in called.pop(room).items():
-            if count >= 2 and _is_nickname(name, roster):
-                roster.add(Form("", name))
-    return rosters
+
+    def finish(self) -> dict[str, Roster]:
+        """Return the names of each room by its id, once all chats were added."""
+        for room, roster in self._rosters.items():
+            for name, count in self._called.pop(room).items():
+                if count >= 2 and _is_nickname(name, roster):
+                    roster.add(Form("", name))
+        return self._rosters
+
+
+def collect_rosters(chats: Iterable[Chat]) -> dict[str, Roster]:
+    """Return the names of each room by its id."""
+    rosters = RosterCollector()
+    for chat in chats:
+        rosters.add(chat)
+    return rosters.finish()
 
 
 @lru_cache(maxsize=1 << 12)
@@ -170,7 +185,9 @@ def split_sender(name: str) -> tuple[Form, ...]:
 
 def _names_of(name: str) -> Iterator[Form]:
     text = Conversation.from_texts([PLACEHOLDER.sub(" ", name)]).folded
-    if text.strip() in korean.roles() or text.strip() in japanese.roles():
+    role = text.strip()
+    is_role = role in korean.roles() or role in japanese.roles()
+    if is_role or role.lower().rstrip(" _-0123456789") in words("corpus_roles"):
         return
     segments = [s.strip() for s in _SEGMENT.findall(text) if s.strip()]
     found = [form for segment in segments for form in _split_segment(segment[:_LONGEST_NAME])]

@@ -99,7 +99,8 @@ def scrub_dialogues(
     """Yield dialogues without personal data; what a dialogue becomes depends on it and its roster alone.
 
     Args:
-        dialogues: `meta["room"]` says whose roster is used; without one, its speakers are all that is known.
+        dialogues: `meta["roster"]` is one of the dialogue's own, which does not come out again; else
+            `meta["room"]` says whose is used; without both, its speakers are all that is known.
         rosters: the names of the rooms, of `collect_rosters`; may be empty.
         config: what takes the place of personal data.
         report: is counted up.
@@ -109,7 +110,8 @@ def scrub_dialogues(
     """
     scrubber = _Scrubber(config, report)
     for dialogue in dialogues:
-        roster = rosters.get(str(dialogue.meta.get("room")))
+        meta = dict(dialogue.meta)
+        roster = meta.pop("roster", None) or rosters.get(str(meta.get("room")))
         if roster is None:
             roster = Roster(sum(len(turn.text) for turn in dialogue.turns))
             for turn in dialogue.turns:
@@ -117,7 +119,8 @@ def scrub_dialogues(
         room = _Room(roster, Pseudonyms(roster), {})
         messages = [(turn.speaker, turn.text) for turn in dialogue.turns]
         turns = scrubber.edit(messages, room, [], [])
-        yield replace(dialogue, turns=tuple(Turn(*turn) for turn in turns if turn is not None))
+        kept = tuple(Turn(*turn) for turn in turns if turn is not None)
+        yield replace(dialogue, turns=kept, meta=meta)
 
 
 def edit_chats(
