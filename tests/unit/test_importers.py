@@ -77,6 +77,28 @@ VARIANTS = {
         "오전 12:06, 회원님 : 응 : 그래\n"
         "오후 12:07, 보라님이 나갔습니다.\n"
     ),
+    "ios-ko-24h": (
+        "미루 님과 카카오톡 대화\r\n"
+        "저장한 날짜 : 2020년 11월 3일 20:36\n"
+        "\r\n"
+        "\r\n"
+        "2020년 11월 2일 월요일\n"
+        "12:05, 미루 : 안녕\n"
+        "둘째 줄\n"
+        "0:06, 회원님 : 응 : 그래\n"
+        "12:07, 보라님이 나갔습니다.\n"
+    ),
+    "ios-en-timed": (
+        "KakaoTalk Chats with Miru\n"
+        "Date Saved : Nov 3, 2020, 8:36 PM\n"
+        "\n"
+        "\n"
+        "Monday, November 2, 2020\n"
+        "12:05 PM, 미루 : 안녕\n"
+        "둘째 줄\n"
+        "12:06\u202fAM, 회원님 : 응 : 그래\n"
+        "12:07 PM, A invited B and C.\n"
+    ),
     "windows-ko": (
         "미루 님과 카카오톡 대화\r\n"
         "저장한 날짜 : 2020-11-03 10:44:52\r\n"
@@ -291,6 +313,14 @@ DAY = "--------------- 2020년 11월 2일 월요일 ---------------"
 def test_sender_with_bracket_and_a_copied_message(tmp_path: Path) -> None:
     rows, _ = read(tmp_path, windows(DAY, "[a] b: c] [오전 1:01] [x] [오전 9:11] 복사"))
     assert rows == [("2020-11-02T01:01:00", "a] b: c", "[x] [오전 9:11] 복사")]
+
+
+@pytest.mark.parametrize("variant", ["ios-ko-timed", "ios-ko-24h", "ios-en-timed"])
+@pytest.mark.parametrize("line", ["17:00, 강남역", "17:00: 강남역"])
+def test_a_time_that_somebody_wrote_is_text(tmp_path: Path, variant: str, line: str) -> None:
+    rows, account = read(tmp_path, VARIANTS[variant].replace("둘째 줄", line))
+    assert rows[0][2] == f"안녕\n{line}"
+    assert (len(rows), account.counts["notice"]) == (2, 1)
 
 
 def test_message_before_any_date_has_no_time(tmp_path: Path) -> None:

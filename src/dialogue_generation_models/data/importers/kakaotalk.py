@@ -60,7 +60,11 @@ _STAMP = (
 _DAY = re.compile(_DATE_LINE)
 _DASHED_DAY = re.compile(r"-{10,20} .{8,40} -{10,20}")
 _DATED = re.compile(rf"(?:{_STAMP})([,:]) ?(.*)", re.DOTALL)
-_TIMED = re.compile(rf"((?:오전|오후){SPACE}\d{{1,2}}:\d{{2}})([,:]) ?(.*)", re.DOTALL)
+_KOREAN_TIMED, _ENGLISH_TIMED, _24H_TIMED = (
+    re.compile(rf"(?={ahead})({CLOCK})([,:]) ?(.*)", re.DOTALL)
+    for ahead in ("오[전후]", rf"[\d:]+{SPACE}?[AaPp]", r"[\d:]+[,:]")
+)
+"""Three styles, so that a body's line which begins with a time of another one stays text."""
 _BRACKETED = re.compile(rf"\[(.{{0,100}}?)\] \[({CLOCK})\] ?(.*)", re.DOTALL)
 _SAVED = re.compile(r"(?:저장한 날짜|Date Saved) ?: ")
 _TITLES = (
@@ -132,7 +136,8 @@ class _TextReader:
         *_, mark, rest = found.groups()
         speaker, colon, text = rest.partition(" : ")
         if mark == ":" or not colon:
-            return at, "", rest, True
+            # People begin lines with plain times as well: of these only what the app says is a notice.
+            return (at, "", rest, True) if self._form is not _24H_TIMED or is_notice(rest) else None
         return at, speaker.strip(), text, False
 
     def _read_stamp(self, found: re.Match[str]) -> str | None:
@@ -146,8 +151,11 @@ class _TextReader:
         return f"{day}T{clock}"
 
     def _settle(self, line: str) -> re.Match[str] | None:
-        for form in (_BRACKETED, _DATED, _TIMED):
-            if found := form.match(line):
+        if _DAY.fullmatch(line):  # one style's date lines begin with a time
+            return None
+        for form in (_BRACKETED, _DATED, _KOREAN_TIMED, _ENGLISH_TIMED, _24H_TIMED):
+            found = form.match(line)
+            if found and (form is not _24H_TIMED or " : " in found[3] or is_notice(found[3])):
                 self._form = form
                 return found
         return None
