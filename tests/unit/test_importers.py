@@ -487,6 +487,25 @@ def test_command_writes_chat_lines_and_an_account(
     assert not list(tmp_path.glob("*.partial"))
 
 
+@pytest.mark.parametrize("head", [HEADS, "[LINE] 美々\n保存日時：2026/08/21 11:59\n"])
+def test_lines_of_an_unknown_variant_are_unparsed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], head: str
+) -> None:
+    other, good = tmp_path / "other.txt", tmp_path / "good.txt"
+    other.write_text(f"{head}(20h36) 미루 > 안녕\n(20h37) 보라 > 응\n", encoding="utf-8")
+    good.write_text(VARIANTS["mac"], encoding="utf-8")
+    assert main(["import", str(good), str(other), "-o", str(tmp_path / "out.jsonl")]) == 0
+    told = capsys.readouterr().err
+    first = len(head.splitlines()) + 1
+    assert f"Export 2: unparsed: line {first}, {first + 1}\n" in told
+    assert "Export 2: no message was read" in told
+    assert "Export 1: " not in told
+    assert "미루" not in told
+    accounts: list[Account] = []
+    list(import_files([other], accounts))
+    assert (accounts[0].counts["header"], accounts[0].counts["unparsed"]) == (2, 2)
+
+
 @pytest.mark.parametrize("name", ["missing.txt", "."])
 def test_command_reports_what_cannot_be_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ..data.chats import Chat
-from ..data.importers.account import CLASSES, Account
+from ..data.importers.account import CLASSES, NO_MESSAGE, Account
 from ..data.importers.sniff import FORMATS, import_files
 from ..errors import DataError, UsageError
 from ..files import replacing
@@ -149,6 +149,8 @@ def _note(account: Account) -> Iterator[str]:
     """Yield what a table has no place for, without a word of the export."""
     if account.problem:
         yield account.problem
+    elif not account.counts["message"]:
+        yield NO_MESSAGE
     if account.repeated:
         yield f"{account.repeated:,} messages stand in another export of the room too, and are written once."
     if unparsed := account.unparsed_lines:

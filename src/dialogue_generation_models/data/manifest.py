@@ -21,6 +21,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..files import put_in_place, write_whole
+from .importers.account import NO_MESSAGE
 from .report import render
 from .shards import hash_file
 from .steps import Job, identify, read_json
@@ -114,17 +115,16 @@ def unread_files(manifest: Mapping[str, Any]) -> list[str]:
 
 def empty_sources(manifest: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each source, or file of one, that was read and held no message."""
-    told = "no message was read; check that it is the right file."
     lines: list[str] = []
     for source in manifest["sources"]:
         files = source["read"].get("files", ())
         lines += (
-            f"{source['name']}, file {place}: {told}"
+            f"{source['name']}, file {place}: {NO_MESSAGE}"
             for place, file in enumerate(files, start=1)
             if not file["problem"] and file.get("message") == 0
         )
         if not files and source["read"].get("messages") == 0:
-            lines.append(f"{source['name']}: {told}")
+            lines.append(f"{source['name']}: {NO_MESSAGE}")
     return lines
 
 

@@ -17,6 +17,7 @@ LineClass = Literal[
     "message", "continuation", "date", "notice", "placeholder", "header", "blank", "unparsed"
 ]
 CLASSES: tuple[LineClass, ...] = get_args(LineClass)
+NO_MESSAGE = "no message was read; check that it is the right file."
 LONGEST_MESSAGE = 1 << 20
 """Characters; lines that would make a message longer are counted as unparsed."""
 MOST_NUMBERS = 1000

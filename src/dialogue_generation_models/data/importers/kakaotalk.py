@@ -169,10 +169,17 @@ class _TextReader:
                 self._form = _BRACKETED
             return "date"
         if self._form is None:
-            if not self._out.title and not _SAVED.match(line):
-                self._out.title = parse_title(line)
-            return "notice" if is_notice(line) else "header"
+            return "notice" if is_notice(line) else self._name_head(line)
         return "notice" if self._form is _BRACKETED and is_notice(line) else None
+
+    def _name_head(self, line: str) -> LineClass | None:
+        """A header is the date of saving and one title; more lines are of a variant that is not known."""
+        if _SAVED.match(line):
+            return "header"
+        if self._out.title:
+            return None
+        self._out.title = parse_title(line)
+        return "header"
 
     def _is_date(self, line: str) -> bool:
         """A date line; one of a day that is past is a line of a body that was copied from elsewhere."""

@@ -144,9 +144,12 @@ class _Reader:
             return "date"
         if self._has_begun or not line.strip():
             return None
-        if not self._out.title and not _SAVED.match(line):
-            found = next(filter(None, (form.fullmatch(line.strip()) for form in _TITLES)), None)
-            self._out.title = found[1] if found else line.strip()
+        if _SAVED.match(line):
+            return "header"
+        if self._out.title:
+            return None
+        found = next(filter(None, (form.fullmatch(line.strip()) for form in _TITLES)), None)
+        self._out.title = found[1] if found else line.strip()
         return "header"
 
     def _parse(self, line: str) -> Record | None:
