@@ -247,12 +247,16 @@ def test_the_only_export_that_cannot_be_read_is_told_of(
 def test_a_source_without_a_message_is_told_of_by_its_number(
     inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    head = "비밀 님과 카카오톡 대화\n저장한 날짜 : 2022-11-03 10:44:52\n\n"
+    head = "비밀 님과 카카오톡 대화\n저장한 날짜 : 2022-11-03 10:44:52\n\n(9h) 비밀 > 응\n"
     (inputs / "비밀.txt").write_text(head, encoding="utf-8")
     quick = ["--set", "dedup.near=false"]
     assert main([*command(inputs, tmp_path / "set", *quick), str(inputs / "비밀.txt")]) == 0
     error = capsys.readouterr().err
     assert "private chats 1, file 2: no message was read" in error
+    assert "private chats 1: unparsed lines, which were left out: 1;" in error
+    report = (tmp_path / "set" / "report.html").read_text(encoding="utf-8")
+    assert "<th>unparsed lines</th>" in report
+    assert "</td><td>1</td><td>" in report
     assert "비밀" not in error
     manifest = PreparedDataset(tmp_path / "set").manifest
     private, corpus = (source["read"] for source in manifest["sources"])

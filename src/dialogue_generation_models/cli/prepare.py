@@ -122,11 +122,11 @@ def _show(manifest: dict[str, Any], output: Path) -> None:
 
 
 def _check_read(manifest: dict[str, Any]) -> None:
-    """Tell which files could not be read, and of which sources no message was."""
-    from ..data.manifest import empty_sources, unread_files
+    """Tell which files and lines could not be read, and of which sources no message was."""
+    from ..data.manifest import empty_sources, unparsed_sources, unread_files
 
     unread = unread_files(manifest)
-    for line in (*unread, *empty_sources(manifest)):
+    for line in (*unread, *empty_sources(manifest), *unparsed_sources(manifest)):
         print(line, file=sys.stderr)
     if unread:
         raise DataError(f"Files that could not be read: {len(unread)}; the rest is prepared.")

@@ -22,7 +22,7 @@ from typing import Any
 from ..errors import DataError
 from ..files import put_in_place, write_whole
 from .importers.account import NO_MESSAGE
-from .report import render
+from .report import count_unparsed, render
 from .shards import hash_file
 from .steps import Job, identify, read_json
 from .tokenising import SPLITS
@@ -126,6 +126,15 @@ def empty_sources(manifest: Mapping[str, Any]) -> list[str]:
         if not files and source["read"].get("messages") == 0:
             lines.append(f"{source['name']}: {NO_MESSAGE}")
     return lines
+
+
+def unparsed_sources(manifest: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each source of which lines were not understood."""
+    return [
+        f"{source['name']}: unparsed lines, which were left out: {count:,}; dgm import says which they are."
+        for source in manifest["sources"]
+        if (count := count_unparsed(source))
+    ]
 
 
 def add_up(tables: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

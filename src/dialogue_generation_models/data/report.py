@@ -45,6 +45,11 @@ def render(manifest: Mapping[str, Any]) -> str:
     )
 
 
+def count_unparsed(source: Mapping[str, Any]) -> int:
+    """Return how many lines of a source's exports were not understood."""
+    return sum(file.get("unparsed", 0) for file in source["read"].get("files", ()))
+
+
 def _numbers(counts: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str]]:
     train, valid, text = (counts.get(name, {}) for name in ("train", "valid", "text"))
     numbers = [
@@ -148,6 +153,7 @@ def _row(source: Mapping[str, Any]) -> dict[str, str]:
     rights = {file.get("license") or file.get("consent") or "" for file in source["files"]}
     read, filters = source["read"], source["filters"]
     figures = {
+        "unparsed": count_unparsed(source),
         "read": read["turns"],
         "filtered": 0 if source["kind"] == "texts" else read["turns"] - filters["turns_out"],
         "copies": sum(source["copies"].values()),
