@@ -265,6 +265,23 @@ def test_a_source_without_a_message_is_told_of_by_its_number(
     assert corpus["messages"] > 0
 
 
+def test_a_name_that_nobody_or_not_everybody_has_is_told_of(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = ["--set", "dedup.near=false", "--set", "dedup.keep_dialogues=0"]
+    call = command(inputs, tmp_path / "set", *quick)
+    assert main([*call, "--me", "철수"]) == 1
+    error = capsys.readouterr().err
+    assert "Nobody in the chats has the name of --me" in error
+    assert "철수" not in error
+    other = (inputs / "chat.txt").read_text(encoding="utf-8").replace("나래", "보라")
+    (inputs / "other.txt").write_text(other, encoding="utf-8")
+    assert main([*call, str(inputs / "other.txt"), "--me", "나래"]) == 0
+    error = capsys.readouterr().err
+    assert "private chats 1: 1 of 2 rooms have no message of --me" in error
+    assert "나래" not in error
+
+
 def test_an_empty_result_replaces_nothing(
     inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

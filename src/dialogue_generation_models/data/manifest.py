@@ -137,6 +137,16 @@ def unparsed_sources(manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def rooms_without_owner(manifest: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each source some rooms of which hold no message of `me`."""
+    return [
+        f"{source['name']}: {count:,} of {source['read']['rooms']:,} rooms have no message of --me; "
+        "nothing of them is learnt."
+        for source in manifest["sources"]
+        if (count := source["read"].get("rooms_without_me"))
+    ]
+
+
 def add_up(tables: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Add the numbers of tables, and of the tables in them, name by name."""
     total: dict[str, Any] = {}

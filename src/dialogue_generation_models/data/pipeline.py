@@ -25,7 +25,7 @@ from ..errors import DataError, DialogueModelError, MissingExtraError
 from .dedup import text_key
 from .manifest import finish
 from .selection import key_part, select
-from .steps import Job, clean_part, count_part, find_frequent, read_clean, read_source
+from .steps import Job, check_owner, clean_part, count_part, find_frequent, read_clean, read_source
 from .tokenising import shard_part
 
 try:
@@ -105,6 +105,8 @@ def make_stages(job: Job) -> list[Stage]:
     """Return the stages of a preparation, in order."""
     dedup, parts = job.config.dedup, job.parts
     stages = [Stage("read", (Step(read_source, job),), len(job.sources))]
+    if job.config.sessions.me is not None and any(s.is_private for s in job.sources):
+        stages.append(Stage("owner", (Step(check_owner, job),), 1))
     if job.config.filters.max_repeats:
         stages.append(Stage("count", (Step(count_part, job),), parts))
         stages.append(Stage("frequent", (Step(find_frequent, job),), 1))

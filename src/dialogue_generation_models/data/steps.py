@@ -88,6 +88,19 @@ def read_source(job: Job, rank: int) -> None:
     write_json(job.file("read", f"{rank:05d}.json"), report)
 
 
+def check_owner(job: Job, rank: int) -> None:
+    """Say that nobody is called as `me` is before all other steps are done for nothing.
+
+    Raises:
+        DataError: in no room of no source somebody has the name.
+    """
+    reports = [read_json(job.file("read", f"{s.number:05d}.json")) for s in job.sources]
+    if all(r["rooms_without_me"] == r["rooms"] for r in reports if "rooms_without_me" in r):
+        raise DataError(
+            "Nobody in the chats has the name of --me (sessions.me); write it as it stands in the export."
+        )
+
+
 def count_part(job: Job, rank: int) -> None:
     """Count how often each turn of a part is said."""
     counts = count_turns(
@@ -195,7 +208,11 @@ def _dialogues(job: Job, source: Source, report: dict[str, Any]) -> Iterator[Dia
     """Yield the dialogues of a source as they go into the parts."""
     accounts: list[Account] = []
     if source.is_private:
-        _write_rosters(job, source.number, collect_rosters(source.chats([])))
+        rosters = collect_rosters(source.chats([]))
+        _write_rosters(job, source.number, rosters)
+        report["rooms"] = len(rosters)
+        if job.config.sessions.me is not None:
+            report["rooms_without_me"] = _count_without(job.config.sessions.me, rosters)
 
         def name(speaker: str) -> str:
             return identify(speaker, job.key)
@@ -259,6 +276,12 @@ def _with_roster(lettered: Dialogue, spoken: Dialogue, rooms: RosterCollector) -
     # As in `scrub_dialogues`: what the pseudonyms are depends on the dialogue alone.
     roster.number = sum(len(turn.text) for turn in lettered.turns)
     return replace(lettered, meta={**lettered.meta, "roster": roster})
+
+
+def _count_without(name: str, rosters: Mapping[str, Roster]) -> int:
+    """Return how many rooms have no message of a person."""
+    wanted = plain_name(name)
+    return sum(wanted not in map(plain_name, roster.speakers) for roster in rosters.values())
 
 
 def _counts(report: FilterReport | ScrubReport) -> dict[str, Any]:
