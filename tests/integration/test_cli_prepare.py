@@ -395,3 +395,9 @@ def test_speakers_by_room_and_reviews(
     sample.write_text(text, encoding="utf-8-sig")
     assert main(["data", "review", str(sample)]) == 0
     assert "0 of 5 messages" in capsys.readouterr().out
+    forget = ["data", "forget", str(tmp_path / "set"), "--json", "--speaker"]
+    assert main([*forget, people[0]["id"]]) == 0
+    assert f"{sample} may still hold what this person said; delete it." in capsys.readouterr().err
+    sample.unlink()
+    assert main([*forget, people[1]["id"]]) == 0
+    assert capsys.readouterr().err == ""

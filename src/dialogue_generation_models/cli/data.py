@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -70,8 +71,11 @@ def forget(
     Hashes of what went are written to DATASET/forgotten.jsonl. Models that learnt from it are listed.
     """
     from ..data.forget import forget
+    from ..data.review import review_file
 
     removal = forget(dataset, speaker)
+    if (sample := review_file(dataset)).exists():
+        print(f"{sample} may still hold what this person said; delete it.", file=sys.stderr)
     if is_json:
         print(json.dumps(asdict(removal)))
         return

@@ -220,8 +220,8 @@ def _sorted(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _write_review(job: Job) -> None:
-    from .review import write_review
+    from .review import review_file, write_review
 
     parts = [read_json(job.file("shards", f"{p:05d}.review.json")) for p in range(job.parts)]
     found = sorted({(rank, text) for part in parts for rank, text in part})[: job.config.review]
-    write_review(job.output.with_name(f"{job.output.name}-review.csv"), [text for _, text in found])
+    write_review(review_file(job.output), [text for _, text in found])

@@ -32,6 +32,12 @@ class ResidualRisk:
     """Upper end of the 95 % interval."""
 
 
+def review_file(dataset: Path) -> Path:
+    """Return where a data set's sample lies: beside it, so that who gets the one does not get the other."""
+    place = dataset.resolve()
+    return place.with_name(f"{place.name}-review.csv")
+
+
 def write_review(path: Path, messages: Sequence[str]) -> None:
     """Write messages for a person to label, for this user's eyes alone."""
     with (
