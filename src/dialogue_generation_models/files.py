@@ -18,6 +18,10 @@ from .errors import DialogueModelError
 
 PARTIAL = ".partial"
 """How the name ends of what is being written."""
+LOCK = ".lock"
+"""Is locked by the process that holds a folder."""
+HELPERS = ".helpers"
+"""Is locked by the processes that help it."""
 
 
 @contextmanager
@@ -99,15 +103,39 @@ def previous_of(place: Path) -> Path:
 def only_process(folder: Path, refusal: DialogueModelError) -> Iterator[None]:
     """Hold a folder; the system lets go of it when the process ends, however it ends.
 
+    A forked child would hold it too, and could outlive the process: who holds a folder forks none.
+
     Raises:
         DialogueModelError: the `refusal`, because another process holds it.
     """
-    with (folder / ".lock").open("a+b") as file:
+    with (folder / LOCK).open("a+b") as file:
         try:
             _lock(file)
         except OSError:
             raise refusal from None
         yield
+
+
+def join_helpers(folder: Path) -> None:
+    """Count as a helper of the folder's holder until this process ends, however it ends.
+
+    Raises:
+        OSError: nobody holds the folder any more.
+    """
+    if sys.platform != "win32":  # whose locks cannot be shared
+        import fcntl
+
+        # Never closed, since that would unlock it.
+        fcntl.flock(os.open(folder / HELPERS, os.O_RDWR), fcntl.LOCK_SH)
+
+
+def wait_for_helpers(folder: Path) -> None:
+    """Wait until those are gone who helped an earlier holder, which may have been killed this moment."""
+    with (folder / HELPERS).open("a+b") as file:
+        if sys.platform != "win32":
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _flush(path: Path) -> None:

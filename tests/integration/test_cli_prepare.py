@@ -178,6 +178,42 @@ def test_ctrl_c_ends_the_workers_too(inputs: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
+@pytest.mark.parametrize(
+    ("stop", "to_all", "code"),
+    [
+        (signal.SIGKILL, False, -signal.SIGKILL),
+        (signal.SIGTERM, False, 130),
+        (signal.SIGTERM, True, 130),  # as service managers send it: to the workers too
+    ],
+)
+def test_nothing_of_a_stopped_preparation_is_in_the_way_of_the_same_call(
+    inputs: Path, tmp_path: Path, stop: signal.Signals, to_all: bool, code: int
+) -> None:
+    quick = ["--set", "dedup.near=false", "--set", "parts=6"]
+    call = command(inputs, tmp_path / "set", "--workers", "2", *quick)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dialogue_generation_models", *call],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    markers = tmp_path / ".set.work" / "logs" / "clean" / "completions"
+    deadline = time.monotonic() + 60
+    while not (markers.is_dir() and any(markers.iterdir())) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    (os.killpg if to_all else os.kill)(process.pid, stop)
+    assert process.wait(timeout=60) == code
+    assert not (tmp_path / "set").exists()
+    assert main(call) == 0
+    _, errors = process.communicate(timeout=60)  # ends when no worker has the stream any more
+    assert ("Stopped." in errors) == (stop == signal.SIGTERM)
+    assert stop == signal.SIGKILL or "Traceback" not in errors
+    assert not (tmp_path / ".set.work").exists()
+    assert main(command(inputs, tmp_path / "straight", *quick)) == 0
+    assert shards(tmp_path / "set") == shards(tmp_path / "straight")
+
+
 def test_changed_inputs_begin_anew(inputs: Path, tmp_path: Path) -> None:
     call = command(inputs, tmp_path / "set", "--set", "dedup.near=false")
     subprocess.run([sys.executable, "-c", KILLED, "key_part", "1", "SIGKILL", *call], check=False)

@@ -602,14 +602,23 @@ def test_profiles_can_be_changed_rule_by_rule() -> None:
 
 def test_no_text_stays_behind(prepared: Prepare, tmp_path: Path) -> None:
     source = dialogue_lines(tmp_path / "d.jsonl", [talk(n) for n in range(8)])
-    prepared(source)
-    # As after a kill between the move of the data set to its place and the end of its texts.
+    made = prepared(source)
     left = tmp_path / ".set.work" / "read"
-    left.mkdir(parents=True)
-    (left / "00000.jsonl").write_text("비밀", encoding="utf-8")
+
+    def leave_texts() -> None:
+        """As a kill does between the move of the data set to its place and the end of its texts."""
+        left.mkdir(parents=True)
+        (left / "00000.jsonl").write_text("비밀", encoding="utf-8")
+
+    leave_texts()
+    with pytest.raises(UsageError, match="--overwrite"):
+        prepared(source, overwrite=False, filters={"max_words": 7})
+    assert not left.parent.exists()
+    leave_texts()
+    assert prepared(source, overwrite=False) == made, "the same call tidies up and is done"
+    assert not left.parent.exists()
     with pytest.raises(UsageError, match="--overwrite"):
         prepared(source, overwrite=False)
-    assert not left.parent.exists()
     with pytest.raises(DataError, match="Nothing is left"):
         prepared(source, filters={"max_characters": 1})
     assert not [

@@ -4,7 +4,8 @@ A command is one file beside this one with a module-level `app = typer.Typer(add
 and one line in `COMMANDS`. Its module is imported only when the command is chosen, so `dgm --help`
 waits neither for torch nor for anything else that is heavy.
 
-Exit codes: 0 done, 1 bad input, 2 bad usage, 130 stopped with Ctrl+C.
+Exit codes: 0 done, 1 bad input, 2 bad usage, 130 stopped with Ctrl+C, or, while data are prepared or a
+model is trained, by SIGTERM.
 """
 
 from __future__ import annotations

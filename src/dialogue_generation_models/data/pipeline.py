@@ -5,6 +5,7 @@
 - The number of tasks comes from the settings, never from the number of workers, and so does the result.
 - datatrove's own word tokenizers need spaCy and more, and give too few words for a message. Near-copies are
   told by the trigrams of a text's letters instead, through datatrove's MinHash blocks with SHA-1.
+- datatrove's local executor forks a process that shares locks and outlives its parent; `LocalStage` does not.
 - datatrove's logger would write variables, and so chat text, into its logs; it is silent here.
 """
 
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from .manifest import finish
 from .selection import key_part, select
 from .steps import Job, check_owner, clean_part, count_part, find_frequent, read_clean, read_source
 from .tokenising import shard_part
+from .workers import run_tasks
 
 try:
     import multiprocess
@@ -50,6 +51,7 @@ except ImportError:  # the core install alone: `run_pipeline` says so
     WordTokenizer = MinhashDedupCluster = object
 
 Unit: TypeAlias = Literal["dialogues", "replies"]
+_LOGS = "logs"
 _LONGEST = 4096  # letters of a text that its trigrams are taken of
 _BUFFERED = 4096  # signatures read at once
 
@@ -89,12 +91,11 @@ def run_pipeline(job: Job, executor: ExecutorConfig, watch: Watch) -> None:
         # Worker processes then begin with everything imported.
         multiprocess.set_forkserver_preload([__name__])
     stages = make_stages(job)
-    logs = job.work / "logs"
-    with watch(stages, logs) as begin:
+    with watch(stages, job.work / _LOGS) as begin:
         before = None
         for stage in stages:
             begin(stage)
-            before = _executor(stage, executor, logs / stage.name, before)
+            before = _executor(stage, executor, job.work, before)
             if executor.kind != "slurm":
                 before.run()
     if executor.kind == "slurm" and before is not None:
@@ -164,7 +165,6 @@ class Step:
 
     def __call__(self, data: Any, rank: int = 0, world_size: int = 1) -> None:
         """Do task `rank`."""
-        _leave_interrupts_to_the_parent()
         self.function(self.job, rank)
 
 
@@ -180,7 +180,6 @@ class Texts:
 
     def __call__(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
         """Yield the documents of part `rank`."""
-        _leave_interrupts_to_the_parent()
         for source, dialogue in read_clean(self.job, rank):
             keys = [text_key(turn.text) for turn in dialogue.turns]
             if self.job.sources[source].kind == "texts":
@@ -237,11 +236,20 @@ class _Quiet:
 class LocalStage(_Quiet, LocalPipelineExecutor):  # type: ignore[misc, valid-type, unused-ignore]
     """A stage on this machine; one worker is this process itself."""
 
-    def run(self) -> Any:
+    def __init__(self, work: Path, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.work = work
+
+    def run(self) -> None:
         """Run the tasks that have no marker yet."""
-        if self.workers > 1:
-            return super().run()
-        return [self._run_for_rank(rank) for rank in self.get_incomplete_ranks()]
+        ranks = self.get_incomplete_ranks()
+        workers = min(self.workers, len(ranks))
+        if workers < 2:
+            for rank in ranks:
+                self._run_for_rank(rank)
+            return
+        context = multiprocess.get_context(self.start_method)
+        run_tasks(context, workers, self.work, self._run_for_rank, ranks)
 
 
 class SlurmStage(_Quiet, SlurmPipelineExecutor):  # type: ignore[misc, valid-type, unused-ignore]
@@ -281,9 +289,9 @@ class RayStage(_Quiet, RayPipelineExecutor):  # type: ignore[misc, valid-type, u
             )
 
 
-def _executor(stage: Stage, config: ExecutorConfig, logs: Path, before: Any) -> Any:
+def _executor(stage: Stage, config: ExecutorConfig, work: Path, before: Any) -> Any:
     blocks, workers = list(stage.blocks), min(config.workers, stage.tasks)
-    place = str(logs)
+    place = str(work / _LOGS / stage.name)
     if config.kind == "slurm":
         return SlurmStage(
             blocks,
@@ -313,13 +321,5 @@ def _executor(stage: Stage, config: ExecutorConfig, logs: Path, before: Any) -> 
         )
     method = "spawn" if sys.platform == "win32" else "forkserver"
     return LocalStage(
-        blocks, tasks=stage.tasks, workers=workers, logging_dir=place, start_method=method
+        work, blocks, tasks=stage.tasks, workers=workers, logging_dir=place, start_method=method
     )
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    """In a worker process, let Ctrl+C be the parent's, which ends the workers."""
-    import multiprocess
-
-    if multiprocess.parent_process() is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -11,15 +11,17 @@ import hashlib
 import json
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config.preparation import ExecutorConfig, PreparationConfig
 from ..errors import DataError, UsageError
-from ..files import only_process, recover, write_whole
+from ..files import HELPERS, LOCK, only_process, recover, wait_for_helpers, write_whole
 from ..tokenizer.tokenizer import Tokenizer
+from .interruption import end_like_ctrl_c
 from .manifest import KEY, MANIFEST, STATE, read_manifest
 from .shards import hash_file
 from .sources import Source, find_sources
@@ -60,24 +62,32 @@ def prepare(order: Order, config: PreparationConfig, watch: Watch) -> dict[str, 
     Raises:
         DataError: an input cannot be used, or nothing is left to learn.
         UsageError: the output is in the way, or another process prepares it.
+        KeyboardInterrupt: it was stopped, with Ctrl+C or by SIGTERM.
     """
     from .pictures import check_report_packages
+
+    with end_like_ctrl_c():
+        check_report_packages()
+        return _prepare(order, config, watch)
+
+
+def _prepare(order: Order, config: PreparationConfig, watch: Watch) -> dict[str, Any] | None:
     from .pipeline import run_pipeline
 
-    check_report_packages()
     output = order.output.resolve()
     recover(output)
-    work, refusal = _work(order)
+    work = _work(order)
     try:
         _check_output(output, overwrite=order.overwrite)
     except UsageError:
-        leave_no_texts(order)
+        if leave_no_texts(order) and is_made_of(order, config):
+            return read_manifest(output)  # all that was cut off was the tidying up
         raise
     tokenizer = Tokenizer.from_file(order.tokenizer)
     sources = find_sources(order.inputs, config.sources, has_consent=order.has_consent)
     work.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        with only_process(work, refusal):
+        with _only_preparation(order):
             state = _fingerprint(sources, config, tokenizer, order)
             if not (work / STATE).is_file() or read_json(work / STATE) != state:
                 _clear(work)
@@ -124,11 +134,18 @@ def is_made_of(order: Order, config: PreparationConfig) -> bool:
     )
 
 
-def _work(order: Order) -> tuple[Path, UsageError]:
-    """Return the folder of the work, and what refuses it to a second process."""
+def _work(order: Order) -> Path:
     output = order.output.resolve()
-    refusal = UsageError(f"Another process prepares {order.output}; wait for it.")
-    return output.with_name(f".{output.name}.work"), refusal
+    return output.with_name(f".{output.name}.work")
+
+
+@contextmanager
+def _only_preparation(order: Order) -> Iterator[None]:
+    """Hold the folder of the work, when no worker of a killed preparation writes there any more."""
+    work = _work(order)
+    with only_process(work, UsageError(f"Another process prepares {order.output}; wait for it.")):
+        wait_for_helpers(work)
+        yield
 
 
 def _check_output(output: Path, *, overwrite: bool) -> None:
@@ -141,17 +158,19 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
             raise UsageError(f"{output} exists; name another folder or add --overwrite.")
 
 
-def leave_no_texts(order: Order) -> None:
-    """Clear what an earlier run left that was killed after its data set was in place.
+def leave_no_texts(order: Order) -> bool:
+    """Clear what an earlier run left that was killed after its data set was in place; say whether one was.
 
     Raises:
         UsageError: another process is at work there.
     """
-    work, refusal = _work(order)
-    if work.is_dir() and not (work / "data").exists():
-        with only_process(work, refusal):
-            _clear(work)
-        shutil.rmtree(work, ignore_errors=True)
+    work = _work(order)
+    if not work.is_dir() or (work / "data").exists():
+        return False
+    with _only_preparation(order):
+        _clear(work)
+    shutil.rmtree(work, ignore_errors=True)
+    return True
 
 
 def _fingerprint(
@@ -174,5 +193,5 @@ def _clear(work: Path) -> None:
     for path in work.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name != ".lock":
+        elif path.name not in (LOCK, HELPERS):
             path.unlink()
