@@ -38,6 +38,13 @@ def load(path: Path, content: str | bytes) -> tuple[list[Chat], Account]:
     return chats, accounts[0]
 
 
+@pytest.mark.parametrize("content", ["question\tanswer\n안녕\t응\n", "안녕\t응\n" * 9])
+def test_a_damaged_pair_is_told_and_the_others_are_read(tmp_path: Path, content: str) -> None:
+    chats, account = load(tmp_path / "pairs.tsv", content + "반\t쪽\t셋\n")
+    assert len(chats) == account.counts["message"] == content.count("응")
+    assert account.counts["unparsed"] == 1
+
+
 @pytest.mark.parametrize(
     ("content", "source", "speakers"),
     [
@@ -46,6 +53,8 @@ def load(path: Path, content: str | bytes) -> tuple[list[Chat], Account]:
         (SHARED, "jsonl", ("human", "gpt")),
         ("안녕\t응", "tsv", ("A", "B")),
         ("context\tresponse\n안녕\t응", "tsv", ("A", "B")),
+        ("질문\t답변\n안녕\t응", "tsv", ("A", "B")),
+        ("質問\t回答\n안녕\t응", "tsv", ("A", "B")),
         ("label,Q,A\n0,안녕,응", "csv", ("A", "B")),
         ('question,answer\n"안녕","응"', "csv", ("A", "B")),
     ],

@@ -115,9 +115,12 @@ def _tokenizer(name: str) -> Path:
 
 
 def _show(manifest: dict[str, Any], output: Path) -> None:
+    from ..data.report import describe_split
+
     counts = manifest["counts"]
     for split, row in counts.items():
         print(f"{split:<6}" + "  ".join(f"{n:>12,} {name}" for name, n in row.items()))
+    print(describe_split(manifest))
     print(f"Wrote {output}; look at {output / 'report.html'}.")
 
 

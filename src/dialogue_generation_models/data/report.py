@@ -40,7 +40,7 @@ def render(manifest: Mapping[str, Any]) -> str:
         numbers=_numbers(manifest["counts"]),
         pictures=_pictures(manifest),
         rows=[_row(source) for source in manifest["sources"]],
-        split=_describe_split(manifest),
+        split=describe_split(manifest),
         tokenizer=manifest["tokenizer"]["sha256"],
     )
 
@@ -169,7 +169,8 @@ def _row(source: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _describe_split(manifest: Mapping[str, Any]) -> str:
+def describe_split(manifest: Mapping[str, Any]) -> str:
+    """Say what is held out, and who speaks on both sides."""
     split, counts = manifest["split"], manifest["counts"]
     ways = {
         "speakers": "Rooms are held out whole, and nobody speaks on both sides.",

@@ -23,6 +23,7 @@ from .pairs import find_columns, is_tsv_header, parse_tsv, split_csv
 _NO_TEXT = re.compile("[\x01-\x08\x0e-\x1f\x7f-\x9f\ufffd]")
 """Control characters, and what stands for bytes that do not decode."""
 _MOST_NO_TEXT = 0.02
+_LEAST_PAIRS = 0.9
 
 
 def matches_jsonl(lines: list[str]) -> bool:
@@ -32,9 +33,15 @@ def matches_jsonl(lines: list[str]) -> bool:
 
 
 def matches_tsv(lines: list[str]) -> bool:
-    """Whether these first lines of a file are pairs with a tab between; pictures and programs are none."""
+    """Whether these first lines of a file are pairs with a tab between; pictures and programs are none.
+
+    A header tells it, or nine lines of ten: a damaged line is told of when it is read.
+    """
     filled = [line for line in lines if line.strip()]
-    return bool(filled) and all(line.count("\t") == 1 for line in filled) and not _is_binary(filled)
+    if not filled or _is_binary(filled):
+        return False
+    pairs = sum(line.count("\t") == 1 for line in filled)
+    return is_tsv_header(filled[0]) or pairs >= _LEAST_PAIRS * len(filled)
 
 
 def _is_binary(lines: list[str]) -> bool:

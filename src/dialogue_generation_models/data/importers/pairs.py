@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 from ...dialogue import Dialogue
 
-TSV_HEADERS = frozenset(("context\tresponse", "question\tanswer", "q\ta"))
 _QUESTIONS = ("context", "question", "q", "질문", "質問")
 _ANSWERS = ("response", "answer", "a", "답변", "回答")
 
@@ -26,7 +25,8 @@ def parse_tsv(line: str) -> Dialogue | None:
 
 def is_tsv_header(line: str) -> bool:
     """Whether a file's first line names its columns."""
-    return len(line) < 50 and line.strip().lower() in TSV_HEADERS
+    names = [name.strip().lower() for name in line.split("\t", 2)]
+    return len(names) == 2 and names[0] in _QUESTIONS and names[1] in _ANSWERS
 
 
 def find_columns(line: str) -> tuple[int, int] | None:
