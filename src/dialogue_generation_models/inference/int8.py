@@ -51,7 +51,7 @@ class Int8Linear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> None:
         super().__init__()
-        self._bias = None if bias is None else bias.detach().float()
+        self._bias = None if bias is None else _own(bias)
         self._gelu = gelu
         self._kernels = find_kernels()
         self._columns = torch.empty(0)  # int8 [C_in, C_out], where there are no kernels
@@ -102,9 +102,7 @@ class FastAddNorm(nn.Module):
 
     def __init__(self, layer: AddNorm, kernels: Kernels) -> None:
         super().__init__()
-        self.packed = PackedNorm(
-            layer.weight.detach().float(), layer.bias.detach().float(), layer.eps
-        )
+        self.packed = PackedNorm(_own(layer.weight), _own(layer.bias), layer.eps)
         self._kernels = kernels
 
     def forward(self, x: Tensor, added: Tensor) -> Tensor:
@@ -182,6 +180,11 @@ def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """
     scale = x.abs().amax(dim=1, keepdim=True) / _LARGEST
     return (x / scale.clamp(min=torch.finfo(x.dtype).tiny)).round().to(torch.int8), scale
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """Copy a tensor that may be mapped from a file, in float32."""
+    return tensor.detach().to(torch.float32, copy=True)
 
 
 def _quantize_pieces(weight: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
