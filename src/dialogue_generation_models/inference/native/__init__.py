@@ -21,20 +21,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .checks import takes_heads
 from .choosing import Chooser
 from .kernels import Kernels
-from .operands import (
-    AttentionRows,
+from .packed import (
     PackedLayer,
     PackedLayers,
     PackedLinear,
     PackedNorm,
     PackedSublayer,
     PackedWeight,
-    StackedRows,
     pack,
-    takes_heads,
 )
+from .rows import AttentionRows, StackedRows
 
 __all__ = [
     "AttentionRows",

@@ -1,7 +1,7 @@
 """The compiled functions, called with tensors.
 
 They trust their pointers, so everything is checked before it is handed over: a wrong shape, type, layout or
-number raises `ValueError`. What many calls share is checked once, when it is made (`operands`).
+number raises `ValueError`. What many calls share is checked once, when it is made (`packed`, `rows`).
 """
 
 from __future__ import annotations
@@ -13,18 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .checks import check, pointer, takes_heads
 from .choosing import Chooser
-from .operands import (
-    AttentionRows,
-    HeadsStruct,
-    PackedLayers,
-    PackedLinear,
-    PackedNorm,
-    StackedRows,
-    check,
-    pointer,
-    takes_heads,
-)
+from .packed import PackedLayers, PackedLinear, PackedNorm
+from .rows import AttentionRows, HeadsStruct, StackedRows
 
 
 class Kernels:

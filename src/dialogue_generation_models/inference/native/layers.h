@@ -3,7 +3,7 @@
  *
  * - A row's result depends on that row alone, bit for bit: not on how many rows there are, nor on the threads.
  * - Threads are OpenMP's. torch loads the same libgomp first, so both share one pool and never fight over cores.
- * - Nothing is checked here; `kernels.py` checks what it hands over; `operands.py` lays these structures out too.
+ * - Nothing is checked here; `kernels.py` checks what it hands over; `packed.py` and `rows.py` lay these structures out.
  */
 #ifndef DGM_LAYERS_H
 #define DGM_LAYERS_H
