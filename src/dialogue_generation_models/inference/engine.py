@@ -100,9 +100,8 @@ class TorchEngine:
             for session in sessions
             if isinstance(session, _TorchSession) and session.engine is self
         ]
-        if len(set(map(id, caches))) < len(sessions) or sum(cache.rows for cache in caches) != len(
-            ids
-        ):
+        is_each_once = len(set(map(id, caches))) == len(sessions)
+        if not is_each_once or sum(cache.rows for cache in caches) != len(ids):
             raise ValueError(
                 "sessions of this engine, once each, and one token for each of their rows"
             )

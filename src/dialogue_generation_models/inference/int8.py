@@ -151,9 +151,8 @@ class FastLayers(nn.Module):
             return x
         rows = cache.stacked_growing_rows(self._owners)
         memory = cache.stacked_fixed_rows(self._looking) if self._looking else None
-        return self._kernels.step(x[:, 0].float(), self._packed, rows, cache.places, memory)[
-            :, None
-        ]
+        newest = x[:, 0].float()  # [R, C]
+        return self._kernels.step(newest, self._packed, rows, cache.places, memory)[:, None]
 
 
 def _packed_layer(layer: PostNormBlock | DecoderLayer) -> PackedLayer:
