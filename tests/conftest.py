@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +31,11 @@ TINY_TEXTS = [
     "そうなんだ、私もみようかな...",
     "Hello, how are you? 1234567890",
 ]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hear Ctrl+C even where a script started the tests in the background: some send it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
