@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import DeviceOption, ThreadsOption
-from .progress import show_progress
+from .progress import show_progress, show_stages
 
 if TYPE_CHECKING:
     from ..training.estimate import Estimate
@@ -68,7 +68,7 @@ def train(
         folder = output or Path("runs") / config.name
         check_replaceable(folder / config.name)  # where the model will be
         with _explaining_stop(folder, is_main=processes.is_main):
-            run(config, folder, processes=processes, console=console)
+            run(config, folder, processes=processes, console=console, watch=show_stages)
     if not processes.is_main:
         return
     console.print("Measuring the best model ...")

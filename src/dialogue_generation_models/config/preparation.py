@@ -31,6 +31,8 @@ class SourceStatement(Config):
     """Learn only this speaker's turns as replies; all by default."""
     repeat: Size = 1
     """How many times an epoch holds the input."""
+    limit: Size | None = None
+    """Read only this many dialogues or texts of a corpus."""
 
 
 class ExecutorConfig(Config):

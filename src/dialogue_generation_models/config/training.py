@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
+from ..errors import ConfigError
 from .decoding import DecodingConfig
 from .model import AnyModelConfig, Rate, Size
+from .preparation import PreparationConfig, preparation_config
 from .schema import Config
 
 Positive: TypeAlias = Annotated[float, Field(gt=0.0)]
@@ -152,6 +155,9 @@ class Recipe(Config):
     """What else is to be known about the training, for the model card."""
     weaknesses: list[str] = []
     """What was seen to go wrong, for the model card."""
+    preparation: PreparationConfig | None = None
+    """What the sources go through before they are learnt: filters, scrub, removal of copies, as by
+    `dgm prepare`. None: they are learnt as they are. Held-out replies are measured as they are."""
     tokenizer: TokenizerConfig | None = None
     """The tokenizer that is trained first; none where data sets bring theirs."""
     model: AnyModelConfig
@@ -164,6 +170,33 @@ class Recipe(Config):
         """The sources of all dialogue stages, each once: what replies are held out of."""
         stages = [stage for stage in self.stages if stage.objective == "dialogue"]
         return list({source.path: source for stage in stages for source in stage.sources}.values())
+
+    @field_validator("preparation", mode="before")
+    @classmethod
+    def _profile_decides_on_filters(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            return value
+        try:
+            return preparation_config(value, None)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _prepared_sources_are_read_once(self) -> Self:
+        if self.preparation is None:
+            return self
+        if self.privacy is not None:
+            raise ValueError("a private training learns from a data set; remove [preparation]")
+        if self.preparation.sources:
+            raise ValueError("the stages say what is prepared; remove preparation.sources")
+        said: dict[str, tuple[str | None, int | None]] = {}
+        for source in (source for stage in self.stages for source in stage.sources):
+            read = (source.reply_speaker, source.limit)
+            if said.setdefault(source.path, read) != read:
+                raise ValueError(
+                    f"{source.path} is prepared once; give it one reply_speaker and one limit"
+                )
+        return self
 
     @model_validator(mode="after")
     def _first_turns_are_for_gpt(self) -> Self:

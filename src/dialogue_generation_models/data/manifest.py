@@ -198,7 +198,7 @@ def _manifest(job: Job) -> dict[str, Any]:
 
 def _describe(job: Job, number: int) -> dict[str, Any]:
     source = job.sources[number]
-    fields = ("license", "consent", "all_adults", "reply_speaker", "repeat")
+    fields = ("license", "consent", "all_adults", "reply_speaker", "repeat", "limit")
     return {
         "number": number,
         "kind": source.kind,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -60,6 +61,9 @@ class Source:
 
     def dialogues(self, accounts: list[Account]) -> Iterator[Dialogue]:
         """Yield the dialogues of a corpus; a text is a dialogue of one turn."""
+        return islice(self._dialogues(accounts), self.statements[0].limit)
+
+    def _dialogues(self, accounts: list[Account]) -> Iterator[Dialogue]:
         path = self.files[0].path
         if self.kind == "dialogues":
             return read_dialogues(path)

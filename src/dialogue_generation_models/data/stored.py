@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import overload
@@ -29,7 +29,7 @@ from .dataset import (
     text_stretch,
 )
 from .manifest import MANIFEST, TOKENIZER, read_manifest
-from .shards import hash_file, open_shard
+from .shards import Array, hash_file, open_shard
 
 USES = "trained.jsonl"
 """In the data set: which trainings learnt from it, a line each."""
@@ -61,14 +61,20 @@ class PreparedDataset:
                 )
 
     def dialogues(
-        self, split: str, most_tokens: int, repeat: int = 1, *, learns_all: bool = False
+        self,
+        split: str,
+        most_tokens: int,
+        repeat: int | Mapping[int, int] = 1,
+        *,
+        learns_all: bool = False,
     ) -> StoredDialogues:
         """Return the dialogues of `train` or `valid`, or the texts of `text`, in the order of the shards.
 
         Args:
             split: train, valid or text.
             most_tokens: longer turns are cut there, and not learnt as replies.
-            repeat: how many times each stands there; a source's own `repeat` comes on top, in training.
+            repeat: how many times each stands there, or how many times those of the sources with these
+                numbers, and no others; a source's own `repeat` comes on top, in training.
             learns_all: learn all turns, not only those that the data set marks as replies.
         """
         return StoredDialogues(self, split, most_tokens, repeat, learns_all)
@@ -119,7 +125,7 @@ class StoredDialogues(Sequence[TokenizedDialogue]):
         dataset: PreparedDataset,
         split: str,
         most_tokens: int,
-        repeat: int = 1,
+        repeat: int | Mapping[int, int] = 1,
         learns_all: bool = False,
     ) -> None:
         names = sorted(
@@ -132,12 +138,11 @@ class StoredDialogues(Sequence[TokenizedDialogue]):
         self._firsts = np.cumsum([0, *(len(shard.dialogue_turns) for shard in self._shards)])
         self._most_tokens = most_tokens
         self._learns_all = learns_all
-        times = np.ones(int(self._firsts[-1]), dtype=np.int64) * repeat
-        if split == "train":
-            own = [source["files"][0].get("repeat", 1) for source in dataset.manifest["sources"]]
-            for shard, first in zip(self._shards, self._firsts, strict=False):
-                times[first : first + len(shard.sources)] *= np.array(own)[shard.sources]
-        self._order = np.repeat(np.arange(len(times)), times)
+        times = _times(dataset, split, repeat)
+        by_dialogue = [times[shard.sources] for shard in self._shards]
+        self._order = np.repeat(
+            np.arange(self._firsts[-1]), np.concatenate([[], *by_dialogue]).astype(int)
+        )
 
     def __len__(self) -> int:
         return len(self._order)
@@ -176,6 +181,14 @@ class StoredDialogues(Sequence[TokenizedDialogue]):
         ends = self._dialogue_ends[number]
         place = dialogue - int(self._firsts[number])
         return number, slice(int(ends[place]), int(ends[place + 1]))
+
+
+def _times(dataset: PreparedDataset, split: str, repeat: int | Mapping[int, int]) -> Array:
+    """Return how many times the dialogues of each source stand in a split."""
+    sources = dataset.manifest["sources"]
+    asked = [repeat if isinstance(repeat, int) else repeat.get(s["number"], 0) for s in sources]
+    own = [source["files"][0].get("repeat", 1) if split == "train" else 1 for source in sources]
+    return np.array(asked, dtype=np.int64) * np.array(own, dtype=np.int64)
 
 
 class StoredSamples(Sequence[Sample]):

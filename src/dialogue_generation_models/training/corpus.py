@@ -62,15 +62,26 @@ def told_path(path: str, root: str) -> str:
     return whole.relative_to(above).as_posix() if whole.is_relative_to(above) else whole.name
 
 
+def source_paths(recipe: Recipe) -> list[Path]:
+    """Return the sources of all stages, each once, in the recipe's order."""
+    sources = (source for stage in recipe.stages for source in stage.sources)
+    return list(dict.fromkeys(Path(recipe.data_root) / source.path for source in sources))
+
+
 class Corpus:
     """Reads a recipe's sources.
+
+    Args:
+        recipe: whose sources they are.
+        own: the data set that the recipe's `preparation` made of them; None to read them as they are.
 
     Raises:
         DataError: a source is missing.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, own: PreparedDataset | None = None) -> None:
         self._recipe = recipe
+        self._own = own
         self._root = Path(recipe.data_root)
         names = {source.path for stage in recipe.stages for source in stage.sources}
         self._prepared = {
@@ -117,7 +128,7 @@ class Corpus:
         return [
             dialogue
             for source in self._recipe.dialogue_sources
-            if source.path not in self._prepared
+            if self._own is None and source.path not in self._prepared
             for dialogue in self._dialogues(source)
             if self._is_held_out(dialogue)
         ]
@@ -137,6 +148,8 @@ class Corpus:
         Raises:
             DataError: there is nothing to learn, or files and data sets are mixed.
         """
+        if self._own is not None:
+            return Stage(config, self._stored_batches(config))
         prepared = [source for source in config.sources if source.path in self._prepared]
         if prepared:
             if len(config.sources) > 1:
@@ -145,7 +158,7 @@ class Corpus:
                 )
             if self._recipe.privacy is not None:
                 return self._private_stage(prepared[0], config)
-            return Stage(config, self._stored_batches(prepared[0], config))
+            return Stage(config, self._stored_batches(config))
         if self._recipe.privacy is not None:
             raise DataError("A private training learns from a data set; prepare the files first.")
         if config.objective == "text":
@@ -166,8 +179,8 @@ class Corpus:
         """Make the validation batches, with all context and the same in every run."""
         dialogues: list[TokenizedDialogue] = []
         for source in self._recipe.dialogue_sources:
-            if source.path in self._prepared:
-                dialogues += self._stored(source, "valid")
+            if self._own is not None or source.path in self._prepared:
+                dialogues += self._stored([source], "valid")
                 continue
             held_out = filter(self._is_held_out, self._dialogues(source))
             dialogues += self._tokenize(held_out, source, tokenizer)
@@ -180,23 +193,30 @@ class Corpus:
 
     def note_use(self, run: Path) -> None:
         """Write into the data sets that this run learns from them."""
-        for dataset in self._prepared.values():
+        own = [] if self._own is None else [self._own]
+        for dataset in [*self._prepared.values(), *own]:
             dataset.note_use(self._recipe.name, run)
 
     def _stored(
-        self, source: SourceConfig, split: str, *, learns_all: bool = False
+        self, sources: Sequence[SourceConfig], split: str, *, learns_all: bool = False
     ) -> StoredDialogues:
+        """Return a split of sources that were prepared as one data set."""
         most = max_turn_tokens(self._recipe.model) if split != "text" else _WHOLE
-        repeat = 1 if split == "valid" else source.repeat
-        dataset = self._prepared[source.path]
-        return dataset.dialogues(split, most, repeat, learns_all=learns_all)
+        repeats = {s.path: 1 if split == "valid" else s.repeat for s in sources}
+        if self._own is None:
+            ((path, repeat),) = repeats.items()
+            return self._prepared[path].dialogues(split, most, repeat, learns_all=learns_all)
+        numbers = {path: number for number, path in enumerate(source_paths(self._recipe))}
+        times = {numbers[self._root / path]: repeat for path, repeat in repeats.items()}
+        return self._own.dialogues(split, most, times, learns_all=learns_all)
 
-    def _stored_batches(self, source: SourceConfig, config: StageConfig) -> Batches:
+    def _stored_batches(self, config: StageConfig) -> Batches:
         """Make the batches of a stage that learns from a data set."""
         recipe, model = self._recipe, self._recipe.model
         is_text = config.objective == "text"
         learns_all = config.learnt == "turns"
-        stored = self._stored(source, "text" if is_text else "train", learns_all=learns_all)
+        split = "text" if is_text else "train"
+        stored = self._stored(config.sources, split, learns_all=learns_all)
         if not len(stored):
             raise DataError(f"The data set of stage '{config.name}' has no {config.objective}.")
         if isinstance(model, EncoderDecoderConfig):
@@ -207,7 +227,7 @@ class Corpus:
         return StoredRows(samples, model, config.batch_size, recipe.seed)
 
     def _private_stage(self, source: SourceConfig, config: StageConfig) -> Stage:
-        stored = self._stored(source, "train")
+        stored = self._stored([source], "train")
         manifest = self._prepared[source.path].manifest
         if len(stored) != manifest["counts"]["train"]["dialogues"]:
             raise DataError("A private training reads each dialogue once; remove the repeats.")

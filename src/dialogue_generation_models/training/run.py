@@ -3,6 +3,7 @@
 RUN/recipe.json          the recipe as it was run
 RUN/data.json            sources with licences and hashes
 RUN/tokenizer.model      trained first
+RUN/data/                the sources as they are learnt, if the recipe prepares them
 RUN/checkpoint-N.safetensors  the state after step N, the newest few
 RUN/best.safetensors     the weights with the lowest validation loss
 RUN/log.jsonl            loss, rate, speed and validation losses by step
@@ -18,7 +19,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
@@ -39,10 +40,14 @@ from .checkpointing import Checkpoints, Progress
 from .corpus import Corpus, told_path
 from .interruption import only_trainer, stop_after_step
 from .loop import train
+from .preparing import own_dataset, prepare_sources
 from .processes import Processes
 from .report import write_report
 from .starting import base_hash, starting_model
 from .view import RunView, SilentView, Tracker
+
+if TYPE_CHECKING:
+    from ..data.pipeline import Watch
 
 RECIPE = "recipe.json"
 DATA = "data.json"
@@ -73,6 +78,7 @@ def run(
     *,
     processes: Processes,
     console: Console,
+    watch: Watch | None = None,
     is_held: bool = False,
 ) -> Progress:
     """Train what the recipe describes, going on where an earlier run in the folder stopped.
@@ -84,6 +90,7 @@ def run(
         folder: of the run; all processes see it.
         processes: that train together; the main one writes and speaks.
         console: where progress is shown.
+        watch: shows the steps of a preparation; None for silence.
         is_held: whether the caller is the folder's only trainer already.
 
     Raises:
@@ -101,13 +108,16 @@ def run(
     corpus = Corpus(recipe)
     if not processes.is_main:
         processes.wait()
-        return _train(recipe, corpus, folder, processes, SilentView())
+        return _train(recipe, folder, processes, SilentView())
     folder.mkdir(parents=True, exist_ok=True)
     with nullcontext() if is_held else only_trainer(folder):
         _claim(folder, recipe)
         _make_tokenizer(corpus, folder, console)
         _check_data(folder, corpus)
-        corpus.note_use(folder)
+        if recipe.preparation is not None:
+            console.print("Preparing the data ...")
+            prepare_sources(recipe, folder, folder / TOKENIZER, watch)
+        Corpus(recipe, own_dataset(recipe, folder)).note_use(folder)
         processes.wait()
         console.print("Tokenising the data ...")
         done = Checkpoints(folder).progress()
@@ -118,7 +128,7 @@ def run(
                 threads=torch.get_num_threads(),
                 processes=processes.count,
             )
-            progress = _train(recipe, corpus, folder, processes, view)
+            progress = _train(recipe, folder, processes, view)
         _report(recipe, folder, console)
         return progress
 
@@ -147,8 +157,9 @@ def _report(recipe: Recipe, folder: Path, console: Console) -> None:
 
 
 def _train(
-    recipe: Recipe, corpus: Corpus, folder: Path, processes: Processes, view: RunView | SilentView
+    recipe: Recipe, folder: Path, processes: Processes, view: RunView | SilentView
 ) -> Progress:
+    corpus = Corpus(recipe, own_dataset(recipe, folder))
     tokenizer = Tokenizer.from_file(folder / TOKENIZER)
     held_out = corpus.held_out()
     validation = corpus.validation(tokenizer)
