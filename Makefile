@@ -5,6 +5,8 @@ VENV ?= .venv
 # Windows keeps the programs of an environment in Scripts.
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 MODEL ?= gpt-mini-ko
+# How many tests run at once; each process takes about 1 GB.
+JOBS ?= 2
 
 .PHONY: chat test check format docs lowest bench clean
 
@@ -12,7 +14,7 @@ chat: $(VENV)/.installed
 	@$(BIN)/dgm chat --model $(MODEL)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

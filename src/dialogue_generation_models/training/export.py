@@ -20,6 +20,7 @@ from ..evaluation.measure import Subject, Track, evaluate
 from ..tokenizer.tokenizer import Tokenizer
 from .checkpointing import BEST, Checkpoints
 from .interruption import only_trainer
+from .preparing import describe_preparation
 from .report import describe_machine
 from .run import DATA, LOG, TOKENIZER
 from .starting import trained_model
@@ -109,5 +110,5 @@ def training_facts(recipe: Recipe, run: Path, command: str) -> TrainingFacts:
         hardware=describe_machine(machines[-1]) if machines else "not recorded",
         seed=recipe.seed,
         command=command,
-        note=recipe.training_note,
+        note=" ".join(filter(None, (recipe.training_note, describe_preparation(recipe, run)))),
     )

@@ -71,6 +71,23 @@ def prepare_sources(recipe: Recipe, run: Path, tokenizer: Path, watch: Watch | N
     leave_no_texts(order)  # an earlier call may have been stopped while it was tidying up
 
 
+def describe_preparation(recipe: Recipe, run: Path) -> str:
+    """Say for a card what the preparation left of the sources; empty for recipes without one."""
+    dataset = own_dataset(recipe, run)
+    if dataset is None:
+        return ""
+    sources = dataset.manifest["sources"]
+    given = sum(source["read"]["dialogues"] for source in sources)
+    kept = sum(row["dialogues"] for row in dataset.manifest["counts"].values())
+    touched = sum(source["scrub"]["touched"] for source in sources)
+    return (
+        f"Before they were learnt, the data went through the filters (profile "
+        f"{dataset.manifest['settings']['profile']}), the scrub of personal data and the removal of copies "
+        f"of dgm prepare: of {given:,} dialogues and texts {kept:,} stayed; messages in which personal data "
+        f"was replaced: {touched:,}."
+    )
+
+
 def _settings(recipe: Recipe, asked: PreparationConfig) -> PreparationConfig:
     """Complete a recipe's settings by what the recipe itself says."""
     root = Path(recipe.data_root)
