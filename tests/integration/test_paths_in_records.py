@@ -34,7 +34,13 @@ def command(tmp_path: Path) -> list[str]:
 def test_no_file_of_a_run_or_its_model_tells_where_it_was_made(
     command: list[str], tmp_path: Path
 ) -> None:
-    assert main(command) == 0
+    files = [str(tmp_path / "alice" / part / "talk.jsonl") for part in ("one", "two")]
+    changes = [
+        f"data_root={tmp_path / 'alice' / 'one'}",
+        "seed=3",
+        f"stages.0.sources.0.path={files[0]}",
+    ]
+    assert main([*command, *(word for change in changes for word in ("--set", change))]) == 0
     run = tmp_path / "alice" / "run"
     for path in run.rglob("*"):
         if path.is_file():
@@ -43,7 +49,7 @@ def test_no_file_of_a_run_or_its_model_tells_where_it_was_made(
     recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
     assert recipe["tokenizer"]["sources"] == ["talk.jsonl", "talk.jsonl"]
     card = (run / "tiny" / "README.md").read_text(encoding="utf-8")
-    assert "\ndgm train tiny.json\n" in card
+    assert "\ndgm train tiny.json --set seed=3 --set stages.0.sources.0.path=talk.jsonl\n" in card
 
 
 def test_of_two_files_of_one_name_the_changed_one_is_noticed(

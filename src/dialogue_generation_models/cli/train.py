@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,15 +73,19 @@ def train(
         return
     console.print("Measuring the best model ...")
     with _explaining_stop(folder), show_progress() as track:
-        path = export(config, folder, command=_command(recipe), track=track)
+        path = export(config, folder, command=_command(recipe, overrides or []), track=track)
     console.print(f"Done: {path}\nTalk to it: dgm chat --model {path}", highlight=False)
 
 
-def _command(recipe: Path) -> str:
-    """Return the command for the card, without a whole path, which tells of people."""
+def _command(recipe: Path, overrides: Sequence[str]) -> str:
+    """Return the command for the card, without whole paths, which tell of people."""
     from ..training.corpus import told_path
 
-    return f"dgm train {shlex.quote(told_path(recipe.as_posix(), '.'))}"
+    words = [told_path(recipe.as_posix(), ".")]
+    for name, _, value in (override.partition("=") for override in overrides):
+        if name.strip() != "data_root":  # where the data lie says nothing of what is learnt
+            words += ["--set", f"{name}={told_path(value, '.')}"]
+    return f"dgm train {shlex.join(words)}"
 
 
 @contextmanager
