@@ -6,31 +6,27 @@
   ends with a norm. LayerNorm eps 1e-6.
 - The two branches of a cell have different widths: the narrow one is filled up with zeros and added.
 - The encoder's convolutions see zeros where there is padding, the decoder's see only earlier tokens.
-- Embeddings as in `meena.py`: one table, scaled by sqrt(width), for encoder, decoder and output head,
-  and one table of learned positions, where the reply starts at `n_encoder_ctx`. The Meena paper does
-  not say how positions are told apart; tensor2tensor adds sinusoids, which have no weights.
+- Embeddings, positions and head are those of `encoder_decoder.py`. The Meena paper does not say how
+  positions are told apart; tensor2tensor adds sinusoids, which have no weights.
 - Attention projections have biases, which tensor2tensor's have not (0.02 % of the weights).
 """
 
 from __future__ import annotations
 
-import math
 from typing import cast
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config.model import EvolvedTransformerConfig
 from .cache import Cache
+from .encoder_decoder import EncoderDecoderModel
 from .layers import (
     Attention,
     CrossAttention,
-    TiedHead,
     initialize_positions,
     initialize_weights,
 )
-from .segments import segment_positions
 
 EPS = 1e-6
 
@@ -179,100 +175,42 @@ class DecoderCell(nn.Module):
         return x
 
 
-class EvolvedTransformer(nn.Module):
-    """A sequence-to-sequence model: context ids and reply ids in, logits of each next reply token out."""
+class EvolvedTransformer(EncoderDecoderModel):
+    """Evolved cells, and a norm at the end of either side."""
+
+    config: EvolvedTransformerConfig
 
     def __init__(self, config: EvolvedTransformerConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
-        self.position_embedding = nn.Embedding(config.n_ctx, config.n_embd)
-        self.head = TiedHead(self.token_embedding)
-        self.embedding_scale = math.sqrt(config.n_embd)
-        self.dropout = nn.Dropout(config.dropout)
-        self.encoder = nn.ModuleList(EncoderCell(config) for _ in range(config.n_encoder_layer))
+        super().__init__(
+            config,
+            encoder=(EncoderCell(config) for _ in range(config.n_encoder_layer)),
+            decoder=(DecoderCell(config) for _ in range(config.n_decoder_layer)),
+        )
         self.encoder_norm = nn.LayerNorm(config.n_embd, EPS)
-        self.decoder = nn.ModuleList(DecoderCell(config) for _ in range(config.n_decoder_layer))
         self.decoder_norm = nn.LayerNorm(config.n_embd, EPS)
         initialize_weights(self, n_residual=6 * config.n_decoder_layer)
         # Small, so that the tied head of a wide model does not start out repeating what was read.
         nn.init.normal_(self.token_embedding.weight, std=0.2 / self.embedding_scale)
         initialize_positions(self.position_embedding, 0.2)
 
-    def forward(
-        self,
-        context_ids: Tensor,
-        reply_ids: Tensor,
-        *,
-        context_mask: Tensor | None = None,
-        logits_at: Tensor | None = None,
-    ) -> Tensor:
-        """Score every next token of the reply.
-
-        Args:
-            context_ids: [B, S], `u1 sept … un sept`, padded with `pad_id` on either side.
-            reply_ids: [B, T], beginning with `bos_id`, padded on the right.
-            context_mask: bool [B, S], True = keep; by default all that is not `pad_id`.
-            logits_at: bool [B, T], where logits are wanted; all by default.
-
-        Returns:
-            Logits, [B, T, V], or [N, V] for the N places marked in `logits_at`.
-        """
-        memory, memory_mask = self.encode(context_ids, context_mask)
-        return self.decode(reply_ids, memory, memory_mask, logits_at=logits_at)
-
-    def encode(
-        self,
-        context_ids: Tensor,
-        context_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Read the context: [B, S] → memory [B, S, C] and its mask, bool [B, S].
-
-        Positions, [B, S], are counted from the first token that the mask keeps unless they are given.
-        """
-        if context_mask is None:
-            context_mask = context_ids != self.config.pad_id
-        segment_ids = context_mask.long()
-        if position_ids is None:
-            position_ids = segment_positions(segment_ids)
-        x = self._embed(context_ids, position_ids)
-        # Padding looks at padding, so that no row of the mask is empty.
-        mask = (segment_ids[:, :, None] == segment_ids[:, None, :])[:, None]  # [B, 1, S, S]
+    def run_encoder(self, x: Tensor, mask: Tensor, keep: Tensor) -> Tensor:
+        """Run all cells and the norm: [B, S, C] → [B, S, C]; `keep`, bool [B, S], is False at padding."""
         for cell in self.encoder:
-            x = cell(x, mask, context_mask[:, :, None])
-        return self.encoder_norm(x), context_mask
+            x = cell(x, mask, keep[:, :, None])
+        return cast(Tensor, self.encoder_norm(x))
 
-    def decode(
+    def run_decoder(
         self,
-        reply_ids: Tensor,
+        x: Tensor,
+        mask: Tensor | None,
         memory: Tensor | None,
         memory_mask: Tensor,
-        *,
-        logits_at: Tensor | None = None,
-        cache: Cache | None = None,
+        cache: Cache | None,
     ) -> Tensor:
-        """Score the next tokens of a reply, [B, T] → [B, T, V].
-
-        With a cache, `reply_ids` holds only the new tokens, and `memory` is read in the first call
-        alone: later calls may pass None.
-        """
-        segment_ids = torch.ones_like(reply_ids)
-        if cache is None:
-            position_ids, mask = segment_positions(segment_ids), None
-        else:
-            position_ids, mask = cache.advance(segment_ids)
-        x = self._embed(reply_ids, position_ids + self.config.n_encoder_ctx)
+        """Run all cells and the norm: [B, T, C] → [B, T, C]."""
         for cell in self.decoder:
-            x = cell(x, mask, memory, memory_mask[:, None, None], cache)
-        x = self.decoder_norm(x)
-        if logits_at is not None:
-            x = x[logits_at]  # [N, C]
-        return cast(Tensor, self.head(x))  # [B, T, V]
-
-    def _embed(self, ids: Tensor, position_ids: Tensor) -> Tensor:
-        x = self.token_embedding(ids) * self.embedding_scale  # [B, T, C]
-        return cast(Tensor, self.dropout(x + self.position_embedding(position_ids)))
+            x = cell(x, mask, memory, memory_mask, cache)
+        return cast(Tensor, self.decoder_norm(x))
 
 
 def fill_up(x: Tensor, width: int) -> Tensor:
