@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -206,12 +207,21 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
     assert all(torch.isfinite(weight).all() for weight in restored.state_dict().values())
 
 
-def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
+def cut_short(content: bytes) -> bytes:
+    return content[:-100]
+
+
+def flip_a_bit(content: bytes) -> bytes:
+    return content[:-100] + bytes([content[-100] ^ 1]) + content[-99:]
+
+
+@pytest.mark.parametrize("damage", [cut_short, flip_a_bit])
+def test_damaged_checkpoints_are_refused(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     recipe = make_recipe()
     model = build_model(recipe.model)
     path = tmp_path / "checkpoint.safetensors"
     save_checkpoint(path, model, build_optimizers(model, recipe), Progress())
-    path.write_bytes(path.read_bytes()[:-100])
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(TrainingError, match="damaged"):
         load_checkpoint(path, model, build_optimizers(model, recipe))
 

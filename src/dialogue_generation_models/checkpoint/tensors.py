@@ -115,25 +115,16 @@ def hash_tensors(path: Path) -> str:
     return tensors.metadata.get(_HASH) or _hash(tensors)
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file with the hash of its weights.
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], **metadata: str) -> None:
+    """Write a safetensors file whose header has the hash of its tensors, and what else is given.
 
     Raises:
         OSError, SafetensorError: the disk refuses.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_tensors(path, plain, {"format": "pt", _HASH: _hash(plain)})
-
-
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file; tensors are contiguous and on the CPU.
-
-    Raises:
-        OSError, SafetensorError: the disk refuses.
-    """
     path.touch()
     mode = path.stat().st_mode
-    save_file(tensors, path, metadata)
+    save_file(plain, path, {"format": "pt", _HASH: _hash(plain), **metadata})
     path.chmod(mode)  # safetensors closes its files to other users; here the umask decides
 
 

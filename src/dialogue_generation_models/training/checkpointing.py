@@ -1,6 +1,7 @@
 """Checkpoints: everything a run needs to go on, each in one safetensors file that appears whole.
 
-- Weights and the optimizers' state are tensors; the counters are JSON in the file's header. Nothing is pickled.
+- Weights and the optimizers' state are tensors; the counters are JSON in the file's header, beside a hash of
+  the tensors by which a flipped bit is found. Nothing is pickled.
 - There is no random state to keep: each step's randomness comes from the seed and the step's number, the
   position in the data is the stage and the step, and so is the learning rate's.
 - A file is written beside its place, flushed to the disk, and renamed; the folder is flushed; only then do
@@ -10,7 +11,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ..checkpoint.tensors import TensorFile, save_tensors
+from ..checkpoint.tensors import TensorFile, read_tensors, write_tensors
 from ..errors import CheckpointError, TrainingError
 from ..files import PARTIAL, replacing
 from .processes import OneProcess, Processes
@@ -189,14 +190,13 @@ def load_checkpoint(
     processes = processes or OneProcess()
     progress = read_progress(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = read_tensors(path)
         own = model.state_dict()
         weights = _take(tensors, "model/")
         model.load_state_dict({n: processes.share(t, own[n]) for n, t in weights.items()})
         for number, optimizer in enumerate(optimizers):
             _load_optimizer(optimizer, _take(tensors, f"optimizer/{number}/"), processes)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError):
+    except (CheckpointError, KeyError, TypeError, ValueError, RuntimeError):
         raise _damaged(path) from None
     return progress
 
@@ -214,15 +214,11 @@ def read_progress(path: Path) -> Progress:
         raise _damaged(path) from None
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file beside `path`, flush it to disk, and put it in its place.
-
-    Raises:
-        TrainingError: the disk refuses; the file before is intact.
-    """
+def _put(path: Path, tensors: dict[str, Tensor], progress: Progress) -> None:
+    """Write a file beside `path`, flush it to disk, and put it in its place."""
     try:
         with replacing(path) as partial:
-            save_tensors(partial, tensors, metadata)
+            write_tensors(partial, tensors, progress=json.dumps(asdict(progress)))
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise TrainingError(
@@ -238,9 +234,9 @@ def _write(
     for name, tensor in named:
         whole = processes.whole(tensor)  # the others have a part of it
         if processes.is_main:
-            tensors[name] = whole.contiguous()
+            tensors[name] = whole
     if processes.is_main:
-        write_tensors(path, tensors, {"progress": json.dumps(asdict(progress))})
+        _put(path, tensors, progress)
     processes.wait()
 
 
@@ -257,7 +253,7 @@ def _load_optimizer(
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _take(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
