@@ -30,6 +30,7 @@ from dialogue_generation_models.data.dataset import (
     text_samples,
 )
 from dialogue_generation_models.data.forget import forget, list_speakers, speaker_id
+from dialogue_generation_models.data.manifest import unread_files
 from dialogue_generation_models.data.preparation import Order, prepare
 from dialogue_generation_models.data.review import read_review, wilson, write_review
 from dialogue_generation_models.data.shards import (
@@ -440,6 +441,48 @@ def test_people_of_a_corpus_can_be_forgotten_too(prepared: Prepare, tmp_path: Pa
     assert sorted(people.values()) == [18, 18]
 
 
+TIMED = '{"id": "r", "messages": [{"at": "%s", "speaker": "가람", "text": "안녕"}]}'
+
+
+@pytest.mark.parametrize("kind", ["dialogues", "chats", "texts"])
+def test_broken_lines_of_a_corpus_are_left_out_and_counted(
+    prepared: Prepare, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "a.jsonl"
+    if kind == "dialogues":
+        dialogue_lines(path, [talk(n) for n in range(9)])
+    elif kind == "chats":
+        chat_lines(path, {f"r{n}": room_talk(("가람", "나래"), n) for n in range(9)})
+    else:
+        texts = [json.dumps({"text": " ".join(talk(n))}) for n in range(9)]
+        path.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    whole = path.read_bytes()
+    expected = prepared(path, name="whole", has_consent=True)["counts"]
+    damaged = ["{비밀".encode(), b"[]", '{"a": "비밀'.encode(), b'{"turns": [1]}']
+    damaged += [whole.splitlines()[3][:-9] + b'\xff"}]}', (TIMED % "어제").encode()]
+    path.write_bytes(b"\n".join([damaged[0], whole, *damaged[1:]]))
+    manifest = prepared(path, has_consent=True)
+    (source,) = manifest["sources"]
+    assert source["kind"] == kind
+    assert source["read"]["files"][0]["unparsed"] == len(damaged)
+    assert source["read"]["files"][0]["message"] == 9
+    assert manifest["counts"] == expected
+    assert "비밀" not in json.dumps(manifest, ensure_ascii=False)
+
+
+def test_a_corpus_of_broken_lines_alone_is_an_error(prepared: Prepare, tmp_path: Path) -> None:
+    good = dialogue_lines(tmp_path / "good.jsonl", [talk(n) for n in range(9)])
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"turns": [{"speaker": "비밀"}]}\n' * 3, encoding="utf-8")
+    with pytest.raises(DataError, match=r"Nothing was read.*none of its lines could be read"):
+        prepared(bad)
+    manifest = prepared(good, bad)
+    assert unread_files(manifest) == [
+        "bad, file 1: none of its lines could be read; check that it is the right file, and mend it."
+    ]
+    assert manifest["counts"]["train"]["dialogues"] > 0
+
+
 def test_what_nobody_vouches_for_is_refused(prepared: Prepare, tmp_path: Path) -> None:
     corpus = dialogue_lines(tmp_path / "a.jsonl", [talk(n) for n in range(10)])
     chat = chat_lines(tmp_path / "가람.jsonl", {"r": room_talk(("가람", "나래"), 0)})
@@ -495,6 +538,11 @@ def test_kinds_are_told_by_content(tmp_path: Path) -> None:
         assert tell_kind(path, 1) == kind
         path.write_bytes(zstandard.compress(path.read_bytes()))
         assert tell_kind(path, 1) == kind
+    for first in ("{", "oops", '{"messages": []}'):
+        path.write_text(
+            first + '\n{"messages": [{"speaker": "a", "text": "b"}]}\n', encoding="utf-8"
+        )
+        assert tell_kind(path, 1) == "chats", "the first line that is whole tells"
     for content in (b"", "아무 말\n".encode(), b"\x28\xb5\x2f\xfd...."):
         path.write_bytes(content)
         assert tell_kind(path, 2) == "export"

@@ -117,13 +117,15 @@ def empty_sources(manifest: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each source, or file of one, that was read and held no message."""
     lines: list[str] = []
     for source in manifest["sources"]:
-        files = source["read"].get("files", ())
-        lines += (
+        files = source["read"]["files"]
+        empty = [
             f"{source['name']}, file {place}: {NO_MESSAGE}"
             for place, file in enumerate(files, start=1)
-            if not file["problem"] and file.get("message") == 0
-        )
-        if not files and source["read"].get("messages") == 0:
+            if not file["problem"] and file["message"] == 0
+        ]
+        lines += empty
+        is_read = not empty and not any(file["problem"] for file in files)
+        if is_read and source["read"]["messages"] == 0:  # texts of spaces alone
             lines.append(f"{source['name']}: {NO_MESSAGE}")
     return lines
 

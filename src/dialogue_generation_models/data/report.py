@@ -46,7 +46,7 @@ def render(manifest: Mapping[str, Any]) -> str:
 
 
 def count_unparsed(source: Mapping[str, Any]) -> int:
-    """Return how many lines of a source's exports were not understood."""
+    """Return how many lines of a source's files were not understood."""
     return sum(file.get("unparsed", 0) for file in source["read"].get("files", ()))
 
 

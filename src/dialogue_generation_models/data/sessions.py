@@ -55,7 +55,7 @@ def _split(messages: Iterable[Message], config: SessionConfig) -> Iterator[list[
     session: list[Message] = []
     latest: datetime | None = None
     for message in messages:
-        at = _time(message.at) if message.at else None
+        at = parse_time(message.at) if message.at else None
         is_silence = at and latest and at - latest > gap
         if session and (is_silence or len(session) >= config.max_messages):
             yield session
@@ -66,7 +66,12 @@ def _split(messages: Iterable[Message], config: SessionConfig) -> Iterator[list[
         yield session
 
 
-def _time(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
+    """Read the time of a message.
+
+    Raises:
+        DataError: it is not of the form 2020-11-03T11:29:00.
+    """
     try:
         return datetime.fromisoformat(text).replace(tzinfo=None)
     except ValueError:

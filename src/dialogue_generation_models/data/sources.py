@@ -16,11 +16,13 @@ from typing import Any, Literal, TypeAlias
 from ..config.preparation import SourceStatement
 from ..dialogue import Dialogue, Turn
 from ..errors import DataError
-from .chats import Chat, read_chats
+from .chats import Chat, parse_chat
 from .consent import check_statement, find_statement
 from .importers.account import Account
-from .importers.jsonl import DIALOGUE_KEYS, parse_records, read_dialogues, read_texts
-from .importers.sniff import CORPUS_READERS, first_line, import_files, sniff_file
+from .importers.corpora import parse_object
+from .importers.jsonl import DIALOGUE_KEYS, parse_dialogue, parse_records, parse_texts
+from .importers.sniff import CORPUS_READERS, import_files, name_format, read_corpus, read_head
+from .sessions import parse_time
 
 Kind: TypeAlias = Literal["export", "chats", "dialogues", "pairs", "texts"]
 PRIVATE: frozenset[Kind] = frozenset({"export", "chats"})
@@ -57,7 +59,7 @@ class Source:
         """Yield the chat lines of exports or of a file of chat lines."""
         if self.kind == "export":
             return import_files([file.path for file in self.files], accounts)
-        return read_chats(self.files[0].path)
+        return read_corpus(self.files[0].path, accounts, _parse_chat)
 
     def dialogues(self, accounts: list[Account]) -> Iterator[Dialogue]:
         """Yield the dialogues of a corpus; a text is a dialogue of one turn."""
@@ -66,10 +68,11 @@ class Source:
     def _dialogues(self, accounts: list[Account]) -> Iterator[Dialogue]:
         path = self.files[0].path
         if self.kind == "dialogues":
-            return read_dialogues(path)
+            return read_corpus(path, accounts, lambda record: parse_dialogue(record, ""))
         if self.kind == "pairs":
             return (_to_dialogue(chat) for chat in import_files([path], accounts))
-        return (Dialogue((Turn("A", text),)) for text in read_texts(path) if text.strip())
+        lines = read_corpus(path, accounts, lambda record: parse_texts(record, ""))
+        return (Dialogue((Turn("A", text),)) for texts in lines for text in texts if text.strip())
 
 
 def find_sources(
@@ -108,7 +111,7 @@ def find_sources(
 
 
 def tell_kind(path: Path, place: int) -> Kind:
-    """Tell what a file is by its beginning, plain or compressed.
+    """Tell what a file is by its beginning, plain or compressed: the first line that is whole.
 
     What no importer knows counts as an export too: the import tells what is wrong and reads the others.
 
@@ -118,15 +121,19 @@ def tell_kind(path: Path, place: int) -> Kind:
     try:
         if not path.is_file():
             raise DataError(f"Input {place} is no regular file; name an existing file.")
-        first = first_line(path)
-        if not first.lstrip().startswith("{"):
-            return "pairs" if sniff_file(path) in CORPUS_READERS else "export"
+        head = read_head(path)
     except OSError as error:
         raise DataError(
             f"Input {place} cannot be read: {(error.strerror or 'damaged').lower()}."
         ) from None
-    kind = next((_kind_of(r) for _, r in parse_records([first], f"Input {place}")), None)
+    format = name_format(head)
+    first = next((line for line in head if line.strip()), "")
+    if not first.lstrip().startswith("{") and format != "jsonl":
+        return "pairs" if format in CORPUS_READERS else "export"
+    records = filter(None, map(parse_object, head))
+    kind = next((kind for record in records if (kind := _kind_of(record))), None)
     if kind is None:
+        list(parse_records([first], f"Input {place}"))  # it may be no JSON at all
         raise DataError(
             f"The first line of input {place} is no chat, dialogue or text line; "
             "see docs/preparing.md for what is read."
@@ -136,12 +143,22 @@ def tell_kind(path: Path, place: int) -> Kind:
 
 def _kind_of(record: dict[str, Any]) -> Kind | None:
     messages = record.get("messages")
+    if messages == []:  # a chat or a dialogue: another line tells
+        return None
     if isinstance(messages, list):
         is_chat = any(isinstance(message, dict) and "speaker" in message for message in messages)
         return "chats" if is_chat else "dialogues"
     if any(key in record for key in DIALOGUE_KEYS):
         return "dialogues"
     return "texts" if isinstance(record.get("text"), str) else None
+
+
+def _parse_chat(record: dict[str, Any]) -> Chat:
+    chat = parse_chat(record, "")
+    for message in chat.messages:
+        if message.at:
+            parse_time(message.at)
+    return chat
 
 
 def _to_dialogue(chat: Chat) -> Dialogue:

@@ -232,11 +232,9 @@ def _dialogues(job: Job, source: Source, report: dict[str, Any]) -> Iterator[Dia
             is_talk = source.kind != "texts"
             yield _with_roster(lettered, dialogue, rooms) if is_talk else lettered
         _write_rosters(job, source.number, rooms.finish())
-    if accounts:
-        report["files"] = [
-            {"format": a.source, "problem": a.problem, "lines": a.lines, **a.counts}
-            for a in accounts
-        ]
+    report["files"] = [
+        {"format": a.source, "problem": a.problem, "lines": a.lines, **a.counts} for a in accounts
+    ]
 
 
 def _with_letters(job: Job, source: Source, dialogue: Dialogue, speaker: str | None) -> Dialogue:

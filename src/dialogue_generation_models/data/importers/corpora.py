@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from ...dialogue import Dialogue
 from ...errors import DataError
@@ -23,12 +23,14 @@ from .pairs import find_columns, is_tsv_header, parse_tsv, split_csv
 _NO_TEXT = re.compile("[\x01-\x08\x0e-\x1f\x7f-\x9f\ufffd]")
 """Control characters, and what stands for bytes that do not decode."""
 _MOST_NO_TEXT = 0.02
+_UNDECODED = "\ufffd"
 _LEAST_PAIRS = 0.9
+T = TypeVar("T")
 
 
 def matches_jsonl(lines: list[str]) -> bool:
     """Whether these first lines of a file are JSON Lines with dialogues or chats."""
-    records = map(_load, (line for line in lines if line.lstrip().startswith("{")))
+    records = map(parse_object, (line for line in lines if line.lstrip().startswith("{")))
     return any(key in record for record in records if record for key in DIALOGUE_KEYS)
 
 
@@ -58,15 +60,40 @@ def matches_csv(lines: list[str]) -> bool:
 def read_jsonl(lines: Iterator[str], account: Account) -> Iterator[Chat]:
     """Yield the chat lines of JSON Lines."""
     before = ""
-    for number, line in enumerate(lines, start=1):
+
+    def make(record: dict[str, Any]) -> Chat | None:
+        nonlocal before
+        chat = _parse(record, account.lines + 1, before)
+        before = chat.id if chat else before
+        return chat
+
+    return read_objects(lines, account, make)
+
+
+def read_objects(
+    lines: Iterator[str], account: Account, make: Callable[[dict[str, Any]], T | None]
+) -> Iterator[T]:
+    """Yield what becomes of the JSON objects of lines; those of which nothing becomes are unparsed.
+
+    Args:
+        lines: all of a file.
+        account: every line is counted there.
+        make: takes an object; gives None or raises DataError if it is not what the file is to hold.
+    """
+    for line in lines:
         if not line or line.isspace():
             account.add("blank")
-        elif chat := _parse(line, number, before):
-            account.add("message")
-            before = chat.id
-            yield chat
-        else:
+            continue
+        record = parse_object(line)
+        try:
+            made = None if record is None else make(record)
+        except DataError:
+            made = None
+        if made is None:
             account.add_unparsed()
+        else:
+            account.add("message")
+            yield made
 
 
 def read_tsv(lines: Iterator[str], account: Account) -> Iterator[Chat]:
@@ -120,20 +147,17 @@ def _take_record(record: str, columns: tuple[int, int], number: int) -> Chat | N
     return _to_chat(Dialogue.from_texts(texts), "csv", number)
 
 
-def _parse(line: str, number: int, before: str) -> Chat | None:
-    record = _load(line)
-    if not record:
-        return None
-    try:
-        if _is_chat(record):
-            chat = parse_chat(record, "")
-            return chat if chat.messages else None
-        return _to_chat(parse_dialogue(record, ""), "jsonl", number, before)
-    except DataError:
-        return None
+def _parse(record: dict[str, Any], number: int, before: str) -> Chat | None:
+    if _is_chat(record):
+        chat = parse_chat(record, "")
+        return chat if chat.messages else None
+    return _to_chat(parse_dialogue(record, ""), "jsonl", number, before)
 
 
-def _load(line: str) -> dict[str, Any] | None:
+def parse_object(line: str) -> dict[str, Any] | None:
+    """Return the JSON object of a line; None if it holds none, or bytes that do not decode."""
+    if _UNDECODED in line:
+        return None
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):

@@ -59,12 +59,21 @@ def read_texts(path: Path) -> Iterator[str]:
         yield from (turn.text for dialogue in read_dialogues(path) for turn in dialogue.turns)
         return
     for number, record in read_records(path):
-        text = record.get("text")
-        if isinstance(text, str):
-            yield text
-        else:
-            dialogue = parse_dialogue(record, f"{path.name}, line {number}")
-            yield from (turn.text for turn in dialogue.turns)
+        yield from parse_texts(record, f"{path.name}, line {number}")
+
+
+def parse_texts(record: Mapping[str, Any], where: str) -> list[str]:
+    """Return the text of a text line, or those of a dialogue's turns.
+
+    Raises:
+        DataError: it is neither; `where` says which line it is.
+    """
+    text = record.get("text")
+    return (
+        [text]
+        if isinstance(text, str)
+        else [turn.text for turn in parse_dialogue(record, where).turns]
+    )
 
 
 def _parse_pairs(lines: Iterable[str], name: str) -> Iterator[Dialogue]:

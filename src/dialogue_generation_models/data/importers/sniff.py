@@ -11,10 +11,12 @@ import functools
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
-from ...errors import DataError, MissingExtraError, OptionError
+from ...errors import DataError, OptionError
 from ..chats import Chat, Message
 from . import corpora, kakaotalk, line
 from .account import Account, Assembler
@@ -40,6 +42,8 @@ _HEAD = 100
 """Lines by which a format is told."""
 _LONGEST_CORPUS_LINE = 1 << 24
 """Characters of a line of a corpus that are kept: a line may be a whole chat."""
+_NO_ENTRY = "none of its lines could be read; check that it is the right file, and mend it."
+T = TypeVar("T")
 _PART = re.compile(r"(?<!\d-\d\d)-(\d{1,3})$")
 
 
@@ -107,33 +111,52 @@ def import_files(
             yield from _read_room([rooms[place] for place in copies], seen)
 
 
+def read_corpus(
+    path: Path, accounts: list[Account], make: Callable[[dict[str, Any]], T | None]
+) -> Iterator[T]:
+    """Yield what becomes of the JSON objects of a corpus; what is none of them is counted and left out.
+
+    Args:
+        path: a file of JSON Lines, plain or compressed.
+        accounts: gets the file's account, with a `problem` if it breaks off or nothing of it could be read.
+        make: takes an object; gives None or raises DataError if it is not what the file is to hold.
+    """
+    account = Account("jsonl")
+    accounts.append(account)
+    with _telling(account):
+        lines = _read(path, tell_encoding(path), account, None, _LONGEST_CORPUS_LINE)
+        yield from corpora.read_objects(lines, account, make)
+    if account.counts["unparsed"] and not account.counts["message"] and not account.problem:
+        account.problem = _NO_ENTRY
+
+
 def sniff_file(path: Path) -> str:
     """Name the format of a file, plain or compressed; empty if it is damaged or of no format that is known.
 
     Raises:
         OSError: it cannot be read.
     """
+    return name_format(read_head(path))
+
+
+def name_format(head: list[str]) -> str:
+    """Name the format of a file's first lines; empty if it is none that is known."""
     try:
-        return tell_format(_read_head(path, tell_encoding(path)))
-    except MissingExtraError:
-        raise
+        return tell_format(head)
     except DataError:
         return ""
 
 
-def first_line(path: Path) -> str:
-    """Return the first line of a file, plain or compressed, that is not blank; empty if there is none.
+def read_head(path: Path) -> list[str]:
+    """Return the first lines of a file, plain or compressed; none if it is damaged.
 
     Raises:
         OSError: it cannot be read.
     """
     try:
-        head = _read_head(path, tell_encoding(path))
-    except MissingExtraError:
-        raise
+        return _read_head(path, tell_encoding(path))
     except DataError:
-        return ""
-    return next((line for line in head if line.strip()), "")
+        return []
 
 
 def _read_head(path: Path, encoding: str) -> list[str]:
@@ -145,7 +168,7 @@ def _survey(
     path: Path, account: Account, format: str | None, tell: Callable[[int], object] | None
 ) -> _Export | None:
     """Look at the beginning of a file; None, and a problem in its account, if it cannot be read."""
-    try:
+    with _telling(account):
         if path.exists() and not path.is_file():
             raise DataError("It is no regular file; name the export itself.")
         encoding = tell_encoding(path)
@@ -157,10 +180,6 @@ def _survey(
             next(READERS[account.source][1](iter(head), out), None)
             title = out.title
         return _Export(path, account, encoding, title, tell)
-    except DataError as error:
-        account.problem = str(error)
-    except OSError as error:
-        account.problem = _explain(error)
     return None
 
 
@@ -178,18 +197,19 @@ def _read(
 
 
 def _guard(blocks: Iterator[list[str]], account: Account) -> Iterator[list[str]]:
-    try:
+    with _telling(account):
         yield from blocks
-    except OSError as error:
-        account.problem = _explain(error)
-    except MissingExtraError:
-        raise
+
+
+@contextmanager
+def _telling(account: Account) -> Iterator[None]:
+    """End what is done with a file that cannot be read, and put the reason into its account."""
+    try:
+        yield
     except DataError as error:
         account.problem = str(error)
-
-
-def _explain(error: OSError) -> str:
-    return f"It cannot be read: {(error.strerror or 'damaged').lower()}."
+    except OSError as error:
+        account.problem = f"It cannot be read: {(error.strerror or 'damaged').lower()}."
 
 
 def tell_format(head: list[str]) -> str:
