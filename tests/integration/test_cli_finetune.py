@@ -398,8 +398,16 @@ def test_a_small_export_is_refused_and_nothing_is_kept_of_it(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_export(place / "small.txt", 12)
-    assert main(call(place, "small", "--me", ME, export="small.txt")) == 1
-    assert "replies to learn" in capsys.readouterr().err
+    (place / "broken.jsonl").write_text(
+        '{"비밀\n{"turns": [{"speaker": "A", "text": "안녕하세요"}, {"speaker": "B", "text": "반가워요"}]}\n',
+        encoding="utf-8",
+    )
+    broken = str(place / "broken.jsonl")
+    assert main(call(place, "small", "--me", ME, broken, export="small.txt")) == 1
+    printed = capsys.readouterr()
+    assert "replies to learn" in printed.err
+    assert "file 1: unparsed lines, which were left out: 1 (line 1)." in printed.out
+    assert "비밀" not in printed.out + printed.err
     assert not list(place.glob("*small*.run"))
 
 

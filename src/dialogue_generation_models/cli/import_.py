@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ..data.chats import Chat
-from ..data.importers.account import CLASSES, NO_MESSAGE, Account
+from ..data.importers.account import CLASSES, NO_MESSAGE, Account, list_unparsed
 from ..data.importers.sniff import FORMATS, import_files
 from ..errors import DataError, UsageError
 from ..files import replacing
@@ -23,7 +23,6 @@ app = typer.Typer(add_completion=False)
 
 _OBJECTS_BETWEEN_COLLECTIONS = 100_000
 _EXPORTS_A_TABLE = 5
-_NUMBERS_SHOWN = 8
 
 
 @app.command()
@@ -153,7 +152,5 @@ def _note(account: Account) -> Iterator[str]:
         yield NO_MESSAGE
     if account.repeated:
         yield f"{account.repeated:,} messages stand in another export of the room too, and are written once."
-    if unparsed := account.unparsed_lines:
-        listed = ", ".join(map(str, unparsed[:_NUMBERS_SHOWN]))
-        more = ", ..." if account.counts["unparsed"] > _NUMBERS_SHOWN else ""
-        yield f"unparsed: line {listed}{more}"
+    if numbers := account.unparsed_lines:
+        yield f"unparsed: {list_unparsed(numbers, account.counts['unparsed'])}"

@@ -126,16 +126,10 @@ def _show(manifest: dict[str, Any], output: Path) -> None:
 
 def _check_read(manifest: dict[str, Any]) -> None:
     """Tell which files and lines could not be read, and of which sources no message was."""
-    from ..data.manifest import (
-        empty_sources,
-        rooms_without_owner,
-        unparsed_sources,
-        unread_files,
-    )
+    from ..data.manifest import describe_reading, unread_files
 
     unread = unread_files(manifest)
-    notes = (empty_sources, unparsed_sources, rooms_without_owner)
-    for line in (*unread, *(line for note in notes for line in note(manifest))):
+    for line in (*unread, *describe_reading(manifest)):
         print(line, file=sys.stderr)
     if unread:
         raise DataError(f"Files that could not be read: {len(unread)}; the rest is prepared.")

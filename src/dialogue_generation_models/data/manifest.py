@@ -21,8 +21,8 @@ from typing import Any
 
 from ..errors import DataError
 from ..files import put_in_place, write_whole
-from .importers.account import NO_MESSAGE
-from .report import count_unparsed, render
+from .importers.account import NO_MESSAGE, list_unparsed
+from .report import render
 from .shards import hash_file
 from .steps import Job, identify, read_json
 from .tokenising import SPLITS
@@ -113,6 +113,12 @@ def unread_files(manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def describe_reading(manifest: Mapping[str, Any]) -> list[str]:
+    """Return what was left out of the files that were read, in sentences without a name."""
+    notes = (empty_sources, unparsed_files, rooms_without_owner)
+    return [line for note in notes for line in note(manifest)]
+
+
 def empty_sources(manifest: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each source, or file of one, that was read and held no message."""
     lines: list[str] = []
@@ -130,12 +136,14 @@ def empty_sources(manifest: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def unparsed_sources(manifest: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each source of which lines were not understood."""
+def unparsed_files(manifest: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each file of which lines were not understood, with the first of their numbers."""
     return [
-        f"{source['name']}: unparsed lines, which were left out: {count:,}; dgm import says which they are."
+        f"{source['name']}, file {place}: unparsed lines, which were left out: {count:,} "
+        f"({list_unparsed(file['unparsed_lines'], count)})."
         for source in manifest["sources"]
-        if (count := count_unparsed(source))
+        for place, file in enumerate(source["read"]["files"], start=1)
+        if (count := file["unparsed"])
     ]
 
 

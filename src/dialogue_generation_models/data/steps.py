@@ -233,7 +233,14 @@ def _dialogues(job: Job, source: Source, report: dict[str, Any]) -> Iterator[Dia
             yield _with_roster(lettered, dialogue, rooms) if is_talk else lettered
         _write_rosters(job, source.number, rooms.finish())
     report["files"] = [
-        {"format": a.source, "problem": a.problem, "lines": a.lines, **a.counts} for a in accounts
+        {
+            "format": a.source,
+            "problem": a.problem,
+            "lines": a.lines,
+            **a.counts,
+            "unparsed_lines": a.unparsed_lines,
+        }
+        for a in accounts
     ]
 
 

@@ -34,7 +34,7 @@ from ..config.finetuning import FinetuningConfig
 from ..config.preparation import PreparationConfig, preparation_config
 from ..config.training import Recipe
 from ..data.forget import FORGOTTEN
-from ..data.manifest import unread_files
+from ..data.manifest import describe_reading, read_manifest, unread_files
 from ..data.owner import find_owner
 from ..data.preparation import Order, is_made_of, leave_no_texts, prepare
 from ..data.sources import find_sources
@@ -308,6 +308,8 @@ def _prepare(request: Order, config: PreparationConfig, surroundings: Surroundin
     try:
         surroundings.console.print("Preparing the data ...")
         prepare(request, config, surroundings.watch)
+        for line in describe_reading(read_manifest(request.output)):
+            surroundings.console.print(line, markup=False, highlight=False, soft_wrap=True)
         _whole_dataset(request.output)
     except DataError:
         shutil.rmtree(request.output, ignore_errors=True)

@@ -5,7 +5,7 @@ Each line has exactly one class; the classes sum to the file's lines. An account
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
@@ -22,6 +22,7 @@ LONGEST_MESSAGE = 1 << 20
 """Characters; lines that would make a message longer are counted as unparsed."""
 MOST_NUMBERS = 1000
 """Unparsed lines whose numbers are kept."""
+_NUMBERS_SHOWN = 8
 
 
 @dataclass
@@ -58,6 +59,12 @@ class Account:
     def lines(self) -> int:
         """Lines of the file."""
         return sum(self.counts.values())
+
+
+def list_unparsed(numbers: Sequence[int], count: int) -> str:
+    """Say which of a file's lines were not understood, by the first of their `count` numbers."""
+    listed = ", ".join(map(str, numbers[:_NUMBERS_SHOWN]))
+    return f"line {listed}{', ...' if count > _NUMBERS_SHOWN else ''}"
 
 
 class Assembler:
