@@ -406,7 +406,7 @@ def test_a_small_export_is_refused_and_nothing_is_kept_of_it(
     assert main(call(place, "small", "--me", ME, broken, export="small.txt")) == 1
     printed = capsys.readouterr()
     assert "replies to learn" in printed.err
-    assert "file 1: unparsed lines, which were left out: 1 (line 1)." in printed.out
+    assert "file 1: unparsed and left out: 1 (line 1)." in printed.out
     assert "비밀" not in printed.out + printed.err
     assert not list(place.glob("*small*.run"))
 

@@ -249,7 +249,7 @@ def test_damaged_lines_of_corpora_are_told_of_and_not_quoted(
         file.write('{"id": "x", "turns": [{"speaker": "비밀"}]}\n')
     assert main(command(inputs, tmp_path / "set", "--workers", "2")) == 0
     error = capsys.readouterr().err
-    assert "corpus, file 1: unparsed lines, which were left out: 1 (line 21)." in error
+    assert "corpus, file 1: unparsed and left out: 1 (line 21)." in error
     assert "비밀" not in error
     manifest = PreparedDataset(tmp_path / "set").manifest
     assert manifest["sources"][1]["read"]["dialogues"] == 20
@@ -290,7 +290,7 @@ def test_a_source_without_a_message_is_told_of_by_its_number(
     assert main([*command(inputs, tmp_path / "set", *quick), str(inputs / "비밀.txt")]) == 0
     error = capsys.readouterr().err
     assert "private chats 1, file 2: no message was read" in error
-    assert "private chats 1, file 2: unparsed lines, which were left out: 1 (line 4)." in error
+    assert "private chats 1, file 2: unparsed and left out: 1 (line 4)." in error
     report = (tmp_path / "set" / "report.html").read_text(encoding="utf-8")
     assert "<th>unparsed lines</th>" in report
     assert "</td><td>1</td><td>" in report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,12 @@ from hypothesis import strategies as st
 from dialogue_generation_models.cli.main import main
 from dialogue_generation_models.data.chats import Chat, Message, read_chats
 from dialogue_generation_models.data.importers.account import Account
-from dialogue_generation_models.data.importers.corpora import read_csv, read_jsonl, read_tsv
+from dialogue_generation_models.data.importers.corpora import (
+    read_array,
+    read_csv,
+    read_jsonl,
+    read_tsv,
+)
 from dialogue_generation_models.data.importers.encodings import read_lines
 from dialogue_generation_models.data.importers.jsonl import read_dialogues, read_texts
 from dialogue_generation_models.data.importers.sniff import import_files, sniff_file
@@ -78,6 +84,96 @@ def test_what_is_no_dialogue_is_unparsed_and_told_by_number(tmp_path: Path) -> N
     assert account.counts["blank"] == 1
 
 
+def shared(*texts: str) -> dict[str, object]:
+    return {
+        "id": texts[0],
+        "conversations": [{"from": "human", "value": text} for text in texts],
+    }
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_array_is_read_entry_by_entry(tmp_path: Path, indent: int | None, packed: bool) -> None:
+    records = [shared(f"말 {n} ]}}, {{", "응" * (n % 50)) for n in range(9)]
+    path, content = tmp_path / "a", json.dumps(records, ensure_ascii=False, indent=indent).encode()
+    path.write_bytes(zstandard.compress(content) if packed else content)
+    accounts: list[Account] = []
+    chats = list(import_files([path], accounts))
+    assert [[m.text for m in chat.messages] for chat in chats] == [
+        [turn["value"] for turn in record["conversations"]]  # type: ignore[attr-defined]
+        for record in records
+    ]
+    assert chats[0].id == records[0]["id"]
+    assert (accounts[0].source, accounts[0].unit, accounts[0].problem) == ("json", "entry", "")
+    assert accounts[0].lines == accounts[0].counts["message"] == 9
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ('"human"', "human"),
+        ("{", ""),
+        ('"conversations": [', '"conversations": '),
+        ('"value": "셋"', '"value": "셋'),
+        ('"셋"', '"\\ud800"'),
+        ('"셋"', "5"),
+    ],
+)
+def test_a_damaged_entry_of_an_array_is_told_by_its_number(
+    tmp_path: Path, indent: int | None, damage: tuple[str, str]
+) -> None:
+    entries = [
+        json.dumps(shared(text), ensure_ascii=False, indent=indent)
+        for text in ("하나", "둘", "셋", "넷", "셋")
+    ]
+    for place in (2, 4):
+        entries[place] = entries[place].replace(*damage)
+    chats, account = load_array(tmp_path / "a", "[" + ",\n".join(entries) + "]\n")
+    assert [chat.messages[0].text for chat in chats] == ["하나", "둘", "넷"]
+    assert account.unparsed_lines == [3, 5]
+    assert account.problem == ""
+
+
+def load_array(path: Path, content: str) -> tuple[list[Chat], Account]:
+    path.write_text(content, encoding="utf-8")
+    accounts: list[Account] = []
+    return list(import_files([path], accounts)), accounts[0]
+
+
+def test_odd_entries_and_ends_of_arrays(tmp_path: Path) -> None:
+    whole = json.dumps(shared("하나"), ensure_ascii=False)
+    path = tmp_path / "a"
+    chats, account = load_array(path, f"[{whole}, 5, null, [1], {'[' * 100_000}, {whole} {whole}]")
+    assert (len(chats), account.unparsed_lines) == (3, [2, 3, 4, 5])
+    chats, account = load_array(path, f"[{whole}, {whole[:-5]}")
+    assert (len(chats), account.unparsed_lines) == (1, [2])
+    assert account.problem == "It is cut off; get a complete copy."
+    chats, account = load_array(path, f"[{whole},")
+    assert account.problem == "It is cut off; get a complete copy."
+    chats, account = load_array(path, f"[{whole}] 비밀")
+    assert (len(chats), account.unparsed_lines, account.problem) == (1, [2], "")
+    chats, account = load_array(path, '[{"other": 1}]')
+    assert "format is unknown" in account.problem
+
+
+def test_memory_is_that_of_an_entry_however_large_the_array(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    entry = json.dumps(shared("말" * 300), ensure_ascii=False)
+    with path.open("w", encoding="utf-8") as file:
+        file.write("[" + entry)
+        for _ in range(20_000):
+            file.write(", " + entry)
+        # The search for an entry behind a damaged one is bounded, too.
+        file.write(', {"id": ' + '"끝' * 700_000 + "]")
+    tracemalloc.start()
+    count = sum(1 for _ in import_files([path], []))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 20_001
+    assert most < 32_000_000 < path.stat().st_size
+
+
 def test_our_own_chat_lines_go_through(tmp_path: Path) -> None:
     export, once, twice = (tmp_path / name for name in ("e.txt", "1.jsonl", "2.jsonl"))
     export.write_text(
@@ -126,6 +222,23 @@ def test_training_reads_the_same_forms(tmp_path: Path) -> None:
     table.write_text("안녕\t응\n비밀\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"a\.tsv, line 2"):
         list(read_dialogues(table))
+
+
+@given(st.lists(st.text(max_size=20), min_size=1, max_size=4), st.integers(1, 40), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_an_array_may_be_cut_into_pieces_anywhere(
+    texts: list[str], size: int, is_pretty: bool
+) -> None:
+    whole = json.dumps([shared(f"말{text}") for text in texts], indent=2 if is_pretty else None)
+    pieces = [whole[start : start + size] for start in range(0, len(whole), size)]
+    account = Account()
+    chats = list(read_array(iter(pieces), account))
+    assert [chat.messages[0].text for chat in chats] == [f"말{text}" for text in texts]
+    assert (account.counts["message"], account.lines, account.problem) == (
+        len(texts),
+        len(texts),
+        "",
+    )
 
 
 WORDS = st.text("안녕a1 ,\"'[]{}", min_size=1, max_size=12).map(lambda text: f"말{text}")

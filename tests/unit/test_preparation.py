@@ -30,7 +30,7 @@ from dialogue_generation_models.data.dataset import (
     text_samples,
 )
 from dialogue_generation_models.data.forget import forget, list_speakers, speaker_id
-from dialogue_generation_models.data.manifest import unread_files
+from dialogue_generation_models.data.manifest import describe_reading, unread_files
 from dialogue_generation_models.data.preparation import Order, prepare
 from dialogue_generation_models.data.review import read_review, wilson, write_review
 from dialogue_generation_models.data.shards import (
@@ -470,6 +470,21 @@ def test_broken_lines_of_a_corpus_are_left_out_and_counted(
     assert "비밀" not in json.dumps(manifest, ensure_ascii=False)
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_array_is_prepared_like_the_same_lines(
+    prepared: Prepare, tmp_path: Path, indent: int | None
+) -> None:
+    lines = dialogue_lines(tmp_path / "a.jsonl", [talk(n) for n in range(9)])
+    expected = prepared(lines, name="lines")["counts"]
+    records = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
+    array = tmp_path / "a.json"
+    array.write_text(json.dumps([*records, {"비밀": 1}], indent=indent), encoding="utf-8")
+    manifest = prepared(array)
+    assert manifest["counts"] == expected
+    (note,) = describe_reading(manifest)
+    assert note == "a, file 1: unparsed and left out: 1 (entry 10)."
+
+
 def test_a_corpus_of_broken_lines_alone_is_an_error(prepared: Prepare, tmp_path: Path) -> None:
     good = dialogue_lines(tmp_path / "good.jsonl", [talk(n) for n in range(9)])
     bad = tmp_path / "bad.jsonl"
@@ -530,6 +545,9 @@ def test_kinds_are_told_by_content(tmp_path: Path) -> None:
         ('{"messages": [{"at": null, "speaker": "a", "text": "b"}]}', "chats"),
         ('{"conversations": [{"from": "human", "value": "a"}]}', "dialogues"),
         ('{"text": "a"}', "texts"),
+        ('[{"conversations": [{"from": "human", "value": "a"}]}]', "dialogues"),
+        ('[\n {"messages": [{"at": null, "speaker": "a", "text": "b"}]}\n]', "chats"),
+        ('[ {"text": "a"},', "texts"),
         ("Q,A,label\n안녕,반가워,0", "pairs"),
         ("안녕\t반가워", "pairs"),
         ("2020년 1월 1일 오전 1:00, 가람 : 안녕", "export"),
@@ -552,6 +570,9 @@ def test_kinds_are_told_by_content(tmp_path: Path) -> None:
     path.write_text('{"other": 1}\n', encoding="utf-8")
     with pytest.raises(DataError, match="input 3 is no chat"):
         tell_kind(path, 3)
+    path.write_text('[{"other": 1}]', encoding="utf-8")
+    with pytest.raises(DataError, match="first entry of input 4 is no chat"):
+        tell_kind(path, 4)
     with pytest.raises(DataError, match="no regular file"):
         tell_kind(tmp_path, 1)
 

@@ -153,4 +153,4 @@ def _note(account: Account) -> Iterator[str]:
     if account.repeated:
         yield f"{account.repeated:,} messages stand in another export of the room too, and are written once."
     if numbers := account.unparsed_lines:
-        yield f"unparsed: {list_unparsed(numbers, account.counts['unparsed'])}"
+        yield f"unparsed: {list_unparsed(numbers, account.counts['unparsed'], account.source)}"

@@ -139,8 +139,8 @@ def empty_sources(manifest: Mapping[str, Any]) -> list[str]:
 def unparsed_files(manifest: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each file of which lines were not understood, with the first of their numbers."""
     return [
-        f"{source['name']}, file {place}: unparsed lines, which were left out: {count:,} "
-        f"({list_unparsed(file['unparsed_lines'], count)})."
+        f"{source['name']}, file {place}: unparsed and left out: {count:,} "
+        f"({list_unparsed(file['unparsed_lines'], count, file['format'])})."
         for source in manifest["sources"]
         for place, file in enumerate(source["read"]["files"], start=1)
         if (count := file["unparsed"])

@@ -19,9 +19,16 @@ from ..errors import DataError
 from .chats import Chat, parse_chat
 from .consent import check_statement, find_statement
 from .importers.account import Account
-from .importers.corpora import parse_object
+from .importers.arrays import is_array
 from .importers.jsonl import DIALOGUE_KEYS, parse_dialogue, parse_records, parse_texts
-from .importers.sniff import CORPUS_READERS, import_files, name_format, read_corpus, read_head
+from .importers.sniff import (
+    CORPUS_READERS,
+    first_objects,
+    import_files,
+    name_format,
+    read_corpus,
+    read_head,
+)
 from .sessions import parse_time
 
 Kind: TypeAlias = Literal["export", "chats", "dialogues", "pairs", "texts"]
@@ -111,7 +118,7 @@ def find_sources(
 
 
 def tell_kind(path: Path, place: int) -> Kind:
-    """Tell what a file is by its beginning, plain or compressed: the first line that is whole.
+    """Tell what a file is by its beginning, plain or compressed: the first line or entry that is whole.
 
     What no importer knows counts as an export too: the import tells what is wrong and reads the others.
 
@@ -128,15 +135,16 @@ def tell_kind(path: Path, place: int) -> Kind:
         ) from None
     format = name_format(head)
     first = next((line for line in head if line.strip()), "")
-    if not first.lstrip().startswith("{") and format != "jsonl":
+    is_lines = first.lstrip().startswith("{")
+    if not (is_lines or format in ("json", "jsonl") or (not format and is_array(first))):
         return "pairs" if format in CORPUS_READERS else "export"
-    records = filter(None, map(parse_object, head))
-    kind = next((kind for record in records if (kind := _kind_of(record))), None)
+    kind = next((kind for record in first_objects(path) if (kind := _kind_of(record))), None)
     if kind is None:
-        list(parse_records([first], f"Input {place}"))  # it may be no JSON at all
+        if is_lines:
+            list(parse_records([first], f"Input {place}"))  # it may be no JSON at all
         raise DataError(
-            f"The first line of input {place} is no chat, dialogue or text line; "
-            "see docs/preparing.md for what is read."
+            f"The first {'line' if is_lines else 'entry'} of input {place} is no chat, dialogue or text "
+            "line; see docs/preparing.md for what is read."
         )
     return kind
 

@@ -56,15 +56,20 @@ class Account:
         self.repeated += messages
 
     @property
+    def unit(self) -> str:
+        """What is counted: of a JSON array its entries, which may all be on one line."""
+        return "entry" if self.source == "json" else "line"
+
+    @property
     def lines(self) -> int:
-        """Lines of the file."""
+        """Lines of the file, or entries of an array."""
         return sum(self.counts.values())
 
 
-def list_unparsed(numbers: Sequence[int], count: int) -> str:
+def list_unparsed(numbers: Sequence[int], count: int, source: str) -> str:
     """Say which of a file's lines were not understood, by the first of their `count` numbers."""
     listed = ", ".join(map(str, numbers[:_NUMBERS_SHOWN]))
-    return f"line {listed}{', ...' if count > _NUMBERS_SHOWN else ''}"
+    return f"{Account(source).unit} {listed}{', ...' if count > _NUMBERS_SHOWN else ''}"
 
 
 class Assembler:

@@ -1,8 +1,8 @@
-"""Corpora as chat lines: JSON Lines (dialogues of any known form, and our own chat lines), TSV, Q/A CSV.
+"""Corpora as chat lines: JSON Lines and arrays (dialogues of any known form, and our own chat lines), TSV, CSV.
 
 One dialogue becomes one chat line, whose messages have no time and keep their speakers. Our own chat lines go
 through as they are. An id is kept; a dialogue without one is named after its content and its line. A line that
-is no dialogue is unparsed, and nothing of it is told but its number.
+is no dialogue is unparsed, and nothing of it is told but its number. Of an array, its entries are counted.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ...dialogue import Dialogue
 from ...errors import DataError
 from ..chats import Chat, Message, parse_chat
 from .account import LONGEST_MESSAGE, Account
+from .arrays import is_array, read_entries
 from .jsonl import DIALOGUE_KEYS, is_unicode, parse_dialogue
 from .pairs import find_columns, is_tsv_header, parse_tsv, split_csv
 
@@ -32,6 +33,12 @@ def matches_jsonl(lines: list[str]) -> bool:
     """Whether these first lines of a file are JSON Lines with dialogues or chats."""
     records = map(parse_object, (line for line in lines if line.lstrip().startswith("{")))
     return any(key in record for record in records if record for key in DIALOGUE_KEYS)
+
+
+def matches_array(lines: list[str]) -> bool:
+    """Whether these first lines of a file begin a JSON array with dialogues or chats."""
+    beginning = "\n".join(lines)
+    return is_array(beginning) and any(f'"{key}"' in beginning for key in DIALOGUE_KEYS)
 
 
 def matches_tsv(lines: list[str]) -> bool:
@@ -59,32 +66,42 @@ def matches_csv(lines: list[str]) -> bool:
 
 def read_jsonl(lines: Iterator[str], account: Account) -> Iterator[Chat]:
     """Yield the chat lines of JSON Lines."""
-    before = ""
+    return read_objects(objects_of_lines(lines, account), account, _chat_maker(account))
 
-    def make(record: dict[str, Any]) -> Chat | None:
-        nonlocal before
-        chat = _parse(record, account.lines + 1, before)
-        before = chat.id if chat else before
-        return chat
 
-    return read_objects(lines, account, make)
+def read_array(pieces: Iterator[str], account: Account) -> Iterator[Chat]:
+    """Yield the chat lines of a JSON array, whose text comes in pieces."""
+    return read_objects(objects_of_array(pieces, account), account, _chat_maker(account))
+
+
+def objects_of_lines(lines: Iterator[str], account: Account) -> Iterator[dict[str, Any] | None]:
+    """Yield the JSON object of each line, None for a line without one; blank lines are counted."""
+    for line in lines:
+        if line and not line.isspace():
+            yield parse_object(line)
+        else:
+            account.add("blank")
+
+
+def objects_of_array(pieces: Iterator[str], account: Account) -> Iterator[dict[str, Any] | None]:
+    """Yield the entries of a JSON array that are objects, None for each other one."""
+    for entry in read_entries(pieces, account):
+        yield _check_object(*entry) if entry else None
 
 
 def read_objects(
-    lines: Iterator[str], account: Account, make: Callable[[dict[str, Any]], T | None]
+    records: Iterator[dict[str, Any] | None],
+    account: Account,
+    make: Callable[[dict[str, Any]], T | None],
 ) -> Iterator[T]:
-    """Yield what becomes of the JSON objects of lines; those of which nothing becomes are unparsed.
+    """Yield what becomes of JSON objects; those of which nothing becomes are unparsed.
 
     Args:
-        lines: all of a file.
-        account: every line is counted there.
+        records: all of a file, None for what is no object.
+        account: each of them is counted there.
         make: takes an object; gives None or raises DataError if it is not what the file is to hold.
     """
-    for line in lines:
-        if not line or line.isspace():
-            account.add("blank")
-            continue
-        record = parse_object(line)
+    for record in records:
         try:
             made = None if record is None else make(record)
         except DataError:
@@ -147,6 +164,18 @@ def _take_record(record: str, columns: tuple[int, int], number: int) -> Chat | N
     return _to_chat(Dialogue.from_texts(texts), "csv", number)
 
 
+def _chat_maker(account: Account) -> Callable[[dict[str, Any]], Chat | None]:
+    before = ""
+
+    def make(record: dict[str, Any]) -> Chat | None:
+        nonlocal before
+        chat = _parse(record, account.lines + 1, before)
+        before = chat.id if chat else before
+        return chat
+
+    return make
+
+
 def _parse(record: dict[str, Any], number: int, before: str) -> Chat | None:
     if _is_chat(record):
         chat = parse_chat(record, "")
@@ -156,13 +185,15 @@ def _parse(record: dict[str, Any], number: int, before: str) -> Chat | None:
 
 def parse_object(line: str) -> dict[str, Any] | None:
     """Return the JSON object of a line; None if it holds none, or bytes that do not decode."""
-    if _UNDECODED in line:
-        return None
     try:
-        record = json.loads(line)
+        return _check_object(line, json.loads(line))
     except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) and is_unicode(line, record) else None
+
+
+def _check_object(written: str, value: Any) -> dict[str, Any] | None:
+    is_sound = isinstance(value, dict) and _UNDECODED not in written and is_unicode(written, value)
+    return value if is_sound else None
 
 
 def _is_chat(record: dict[str, Any]) -> bool:

@@ -87,11 +87,20 @@ def read_blocks(
         OSError: the file cannot be read.
         DataError: it is compressed, and damaged.
     """
+    return _split(read_pieces(path, encoding, tell), longest)
+
+
+def read_pieces(
+    path: Path, encoding: str, tell: Callable[[int], object] | None = None
+) -> Iterator[str]:
+    """Yield the text of a file as `read_blocks` reads it, piece by piece, whatever its lines."""
     with _open(path) as (file, binary):
         done = 0
         with io.TextIOWrapper(binary, encoding=encoding, errors="replace") as text:
-            for lines in _split(text, longest):
-                yield lines
+            while piece := text.read(PIECE):
+                if "\0" in piece or "\ufeff" in piece:
+                    piece = piece.replace("\0", "").replace("\ufeff", "")
+                yield piece
                 if tell:
                     tell(file.tell() - done)
                     done = file.tell()
@@ -118,11 +127,9 @@ def peek(lines: Iterator[str], most: int) -> list[str]:
     return taken
 
 
-def _split(text: io.TextIOWrapper, longest: int) -> Iterator[list[str]]:
+def _split(pieces: Iterator[str], longest: int) -> Iterator[list[str]]:
     rest = ""
-    while piece := text.read(PIECE):
-        if "\0" in piece or "\ufeff" in piece:
-            piece = piece.replace("\0", "").replace("\ufeff", "")
+    for piece in pieces:
         # str.splitlines would also cut at U+2028 and its like, which stand in messages.
         lines = piece.split("\n")
         if rest:

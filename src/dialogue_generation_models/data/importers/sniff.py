@@ -20,7 +20,8 @@ from ...errors import DataError, OptionError
 from ..chats import Chat, Message
 from . import corpora, kakaotalk, line
 from .account import Account, Assembler
-from .encodings import LONGEST_LINE, peek, read_blocks, tell_encoding
+from .arrays import is_array
+from .encodings import LONGEST_LINE, peek, read_blocks, read_pieces, tell_encoding
 from .rooms import cut, find_copies, merge, name_room
 
 Matches = Callable[[list[str]], bool]
@@ -31,10 +32,12 @@ READERS: dict[str, tuple[Matches, Callable[[Iterator[str], Assembler], Iterator[
 """Format of a messenger → (does it match these first lines, its reader)."""
 CORPUS_READERS: dict[str, tuple[Matches, Callable[[Iterator[str], Account], Iterator[Chat]]]] = {
     "jsonl": (corpora.matches_jsonl, corpora.read_jsonl),
+    "json": (corpora.matches_array, corpora.read_array),
     "csv": (corpora.matches_csv, corpora.read_csv),
     "tsv": (corpora.matches_tsv, corpora.read_tsv),
 }
-"""Format of a corpus → the same; a corpus has no room, and each line of it is a chat of its own."""
+"""Format of a corpus → the same; a corpus has no room, and each line of it is a chat of its own. An array is
+read by pieces, because all of it may be one line."""
 FORMATS = (*READERS, *CORPUS_READERS)
 """All formats, in the order in which they are tried."""
 
@@ -66,8 +69,13 @@ class _Export:
 
     def read_chats(self) -> Iterator[Chat]:
         """Yield the chats of a corpus."""
-        lines = _read(self.path, self.encoding, self.account, self.tell, _LONGEST_CORPUS_LINE)
-        return CORPUS_READERS[self.account.source][1](lines, self.account)
+        return CORPUS_READERS[self.account.source][1](self.content(), self.account)
+
+    def content(self) -> Iterator[str]:
+        """Yield the lines of a corpus, or the pieces of an array."""
+        if self.account.source == "json":
+            return _guard(read_pieces(self.path, self.encoding, self.tell), self.account)
+        return _read(self.path, self.encoding, self.account, self.tell, _LONGEST_CORPUS_LINE)
 
 
 def import_files(
@@ -117,17 +125,36 @@ def read_corpus(
     """Yield what becomes of the JSON objects of a corpus; what is none of them is counted and left out.
 
     Args:
-        path: a file of JSON Lines, plain or compressed.
+        path: a file of JSON Lines or with a JSON array, plain or compressed.
         accounts: gets the file's account, with a `problem` if it breaks off or nothing of it could be read.
         make: takes an object; gives None or raises DataError if it is not what the file is to hold.
     """
-    account = Account("jsonl")
+    account = Account()
     accounts.append(account)
     with _telling(account):
-        lines = _read(path, tell_encoding(path), account, None, _LONGEST_CORPUS_LINE)
-        yield from corpora.read_objects(lines, account, make)
+        yield from corpora.read_objects(_read_objects(path, account), account, make)
     if account.counts["unparsed"] and not account.counts["message"] and not account.problem:
         account.problem = _NO_ENTRY
+
+
+def first_objects(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects that a file begins with, on its first lines or in an array.
+
+    Raises:
+        OSError: it cannot be read.
+        DataError: it is compressed, and damaged.
+    """
+    return filter(None, itertools.islice(_read_objects(path, Account()), _HEAD))
+
+
+def _read_objects(path: Path, account: Account) -> Iterator[dict[str, Any] | None]:
+    """Yield the JSON objects of a file, None for what is none."""
+    encoding = tell_encoding(path)
+    is_whole = is_array("\n".join(_read_head(path, encoding)))
+    account.source = "json" if is_whole else "jsonl"
+    content = _Export(path, account, encoding, "", None).content()
+    objects = corpora.objects_of_array if is_whole else corpora.objects_of_lines
+    yield from objects(content, account)
 
 
 def sniff_file(path: Path) -> str:
@@ -160,6 +187,9 @@ def read_head(path: Path) -> list[str]:
 
 
 def _read_head(path: Path, encoding: str) -> list[str]:
+    beginning = next(read_pieces(path, encoding), "")
+    if is_array(beginning):
+        return [beginning]  # its line may be all of a large file
     blocks = read_blocks(path, encoding, _LONGEST_CORPUS_LINE)
     return peek(itertools.chain.from_iterable(blocks), _HEAD)
 
@@ -196,9 +226,9 @@ def _read(
     )
 
 
-def _guard(blocks: Iterator[list[str]], account: Account) -> Iterator[list[str]]:
+def _guard(content: Iterator[T], account: Account) -> Iterator[T]:
     with _telling(account):
-        yield from blocks
+        yield from content
 
 
 @contextmanager
