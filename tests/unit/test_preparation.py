@@ -498,6 +498,54 @@ def test_a_corpus_of_broken_lines_alone_is_an_error(prepared: Prepare, tmp_path:
     assert manifest["counts"]["train"]["dialogues"] > 0
 
 
+def test_people_whom_a_corpus_names_can_be_forgotten_by_name(
+    prepared: Prepare, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jsonl"
+    pairs = [("최나래", "Grace"), ("user", "assistant"), ("최나래", "상담사 2"), ("화자 A", "별")]
+    with path.open("w", encoding="utf-8") as file:
+        for n in range(16):
+            turns = [
+                {"speaker": pairs[n % 4][i % 2], "text": text} for i, text in enumerate(talk(n))
+            ]
+            file.write(json.dumps({"turns": turns}, ensure_ascii=False) + "\n")
+    chat = chat_lines(tmp_path / "c.jsonl", {"r": room_talk(("최나래", "가람"), 9)})
+    prepared(path, chat, has_consent=True)
+    folder = tmp_path / "set"
+    found = {speaker.id: speaker.dialogues for speaker in list_speakers(folder)}
+    known = {name: speaker_id(folder, name) for name in ("최나래", "Grace", "가람")}
+    assert set(found) == set(known.values())
+    assert found[known["Grace"]] == 4
+    removal = forget(folder, known["최나래"])
+    assert removal.dialogues == found[known["최나래"]] > 8
+    said = {text for n in range(16) if n % 2 == 0 for text in talk(n)}
+    assert said.isdisjoint(all_text(folder))
+    assert {text for n in (1, 3, 5) for text in talk(n)} <= set(all_text(folder))
+
+
+def test_only_a_corpus_with_a_licence_is_called_by_its_file(
+    prepared: Prepare, tmp_path: Path
+) -> None:
+    texts = tmp_path / "가람의 일기.jsonl"
+    texts.write_text(json.dumps({"text": " ".join(talk(3))}) + "\n" + '{"비밀"', encoding="utf-8")
+    named, own, public = (
+        dialogue_lines(tmp_path / f"{name}.jsonl", [talk(10 * k + n) for n in range(9)])
+        for k, name in enumerate(("가람과", "나래와", "komuchat"))
+    )
+    statements = [{"path": "komuchat.jsonl", "license": "MIT"}, {"path": "가람과*", "repeat": 2}]
+    manifest = prepared(texts, named, own, public, sources=statements, has_consent=True)
+    assert [source["name"] for source in manifest["sources"]] == [
+        "texts 1",
+        "dialogues 2",
+        "dialogues 3",
+        "komuchat",
+    ]
+    for name in ("manifest.json", "report.html"):
+        text = (tmp_path / "set" / name).read_text(encoding="utf-8")
+        assert "가람" not in text
+        assert "나래" not in text
+
+
 def test_what_nobody_vouches_for_is_refused(prepared: Prepare, tmp_path: Path) -> None:
     corpus = dialogue_lines(tmp_path / "a.jsonl", [talk(n) for n in range(10)])
     chat = chat_lines(tmp_path / "가람.jsonl", {"r": room_talk(("가람", "나래"), 0)})

@@ -23,9 +23,9 @@ import numpy as np
 
 from ..errors import DataError
 from ..files import put_in_place, recover
+from .lettering import identify
 from .manifest import KEY, MANIFEST, REPORT, SPEAKERS, add_up, read_manifest, write_manifest
 from .shards import Shard, StoredDialogue, hash_file, make_shard, open_shard, write_shard
-from .steps import identify
 from .stored import read_uses
 from .tokenising import SPLITS
 

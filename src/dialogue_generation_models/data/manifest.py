@@ -7,7 +7,7 @@
     manifest.json         sources, settings, counts, hashes
     report.html           the same in pictures
 
-A manifest holds no text, no name, and of private chats no file name.
+A manifest holds no text, no name, and no file name but those of corpora with a licence.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from typing import Any
 from ..errors import DataError
 from ..files import put_in_place, write_whole
 from .importers.account import NO_MESSAGE, list_unparsed
+from .lettering import identify
 from .report import render
 from .shards import hash_file
-from .steps import Job, identify, read_json
+from .steps import Job, read_json
 from .tokenising import SPLITS
 
 MANIFEST = "manifest.json"

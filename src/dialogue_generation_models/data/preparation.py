@@ -22,10 +22,11 @@ from ..errors import DataError, UsageError
 from ..files import HELPERS, LOCK, only_process, recover, wait_for_helpers, write_whole
 from ..tokenizer.tokenizer import Tokenizer
 from .interruption import end_like_ctrl_c
+from .lettering import identify
 from .manifest import KEY, MANIFEST, STATE, read_manifest
 from .shards import hash_file
 from .sources import Source, find_sources
-from .steps import Job, identify, read_json
+from .steps import Job, read_json
 
 if TYPE_CHECKING:
     from .pipeline import Watch

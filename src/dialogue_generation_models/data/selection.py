@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from .dedup import NO_KEY, hash_key, surplus, text_key
 from .filters import repeat_key
+from .lettering import identify
 from .privacy.scrub import is_imported_id
 from .shards import write_array
 from .split import choose_rooms, exchange_keys, is_held_out
-from .steps import Job, identify, read_clean, read_json, write_json
+from .steps import Job, read_clean, read_json, write_json
 
 _SELVES = ("회원님", "나", "You", "you")  # how apps call whoever exports
 

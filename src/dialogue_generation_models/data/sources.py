@@ -1,7 +1,7 @@
 """Inputs of a preparation: what each is, told from its content, and how it is read.
 
 Exports of messengers are one source together, because several may be parts of one room. They are never called
-by their file names, which may hold people's.
+by their file names, which may hold people's, nor is a corpus for which nobody states a licence.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Source:
     number: int
     kind: Kind
     label: str
-    """Its name in the manifest; of private chats a number alone."""
+    """Its name in the manifest: of a corpus with a licence the file's, of all else what it is, and a number."""
     files: tuple[File, ...]
     statements: tuple[SourceStatement, ...]
     """One a file."""
@@ -104,14 +104,14 @@ def find_sources(
     for number, group in enumerate([*([exports] if exports else []), *groups]):
         kind = kinds[group[0]]
         private += kind in PRIVATE
-        label = f"private chats {private}" if kind in PRIVATE else _stem(group[0])
-        if kind == "pairs":  # somebody's own table may be named after people
-            label = f"pairs {number + 1}"
         said = tuple(find_statement(path, statements) for path in group)
         for path, statement in zip(group, said, strict=True):
             place = f"Input {paths.index(path) + 1}"
             is_private = kind in PRIVATE
             check_statement(statement, place, is_private=is_private, has_consent=has_consent)
+        label = f"private chats {private}" if kind in PRIVATE else f"{kind} {number + 1}"
+        if kind in ("dialogues", "texts") and said[0].license:
+            label = _stem(group[0])  # what is public has a public name; one's own may be a person's
         files = tuple(File(path.resolve(), *_hash(path)) for path in group)
         sources.append(Source(number, kind, label, files, said))
     return sources

@@ -7,11 +7,10 @@ here lies in the work folder, which is private and goes away in the end.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,13 +22,14 @@ from ..config.preparation import PreparationConfig
 from ..dialogue import Dialogue, Turn
 from ..errors import DataError
 from ..files import replacing
-from .chats import Chat, Message
+from .chats import Chat
 from .dedup import hash_key
-from .filters import FilterReport, count_turns, filter_dialogues, is_bot
+from .filters import FilterReport, count_turns, filter_dialogues
 from .importers.account import Account
+from .lettering import identify, with_letters, with_roster
 from .privacy.roster import Roster, RosterCollector, collect_rosters
 from .privacy.scrub import ScrubReport, scrub_dialogues
-from .sessions import cut_sessions, letter, plain_name
+from .sessions import cut_sessions, plain_name
 from .shards import write_array
 from .sources import Source
 
@@ -64,12 +64,6 @@ class Job:
         folder = self.work / step
         folder.mkdir(parents=True, exist_ok=True)
         return folder / name
-
-
-def identify(name: str, key: bytes) -> str:
-    """Return a speaker's pseudonym; without the key nobody can tell whose it is."""
-    clean = plain_name(name).encode("utf-8", "surrogatepass")
-    return f"speaker-{hashlib.blake2b(clean, key=key, digest_size=8).hexdigest()}"
 
 
 def read_source(job: Job, rank: int) -> None:
@@ -228,9 +222,9 @@ def _dialogues(job: Job, source: Source, report: dict[str, Any]) -> Iterator[Dia
         rooms = RosterCollector()
         for dialogue in source.dialogues(accounts):
             report["messages"] += len(dialogue.turns)
-            lettered = _with_letters(job, source, dialogue.merge_speakers(), speaker)
+            lettered = with_letters(dialogue.merge_speakers(), source.label, speaker, job.key)
             is_talk = source.kind != "texts"
-            yield _with_roster(lettered, dialogue, rooms) if is_talk else lettered
+            yield with_roster(lettered, dialogue, rooms) if is_talk else lettered
         _write_rosters(job, source.number, rooms.finish())
     report["files"] = [
         {
@@ -242,45 +236,6 @@ def _dialogues(job: Job, source: Source, report: dict[str, Any]) -> Iterator[Dia
         }
         for a in accounts
     ]
-
-
-def _with_letters(job: Job, source: Source, dialogue: Dialogue, speaker: str | None) -> Dialogue:
-    """Call the speakers of a corpus A, B, C; keep of its `meta` what decides on replies, bots and people."""
-    names = dict.fromkeys(turn.speaker for turn in dialogue.turns)
-    letters = {name: letter(number) for number, name in enumerate(names)}
-    room = dialogue.meta.get("room")
-    meta: dict[str, Any] = {"room": room} if isinstance(room, str) else {}
-    marked = dialogue.meta.get("bot_speakers", ())
-    meta["bot_speakers"] = [letters[name] for name in names if name in marked or is_bot(name)]
-    if speaker is not None:
-        meta["reply_speaker"] = letters.get(speaker, "")
-    people = dialogue.meta.get("interlocutors")
-    if isinstance(people, list):
-        meta["speakers"] = {
-            letters[name]: identify(f"{source.label}/{person}", job.key)
-            for name, person in zip(names, people, strict=False)
-        }
-    turns = tuple(Turn(letters[turn.speaker], turn.text) for turn in dialogue.turns)
-    return Dialogue(turns, dialogue.id, meta)
-
-
-def _with_roster(lettered: Dialogue, spoken: Dialogue, rooms: RosterCollector) -> Dialogue:
-    """Keep who speaks: names go from texts only where they are known, and letters hide them.
-
-    Those of a room are learnt into `rooms`; a dialogue without one takes its own along.
-    """
-    room = spoken.meta.get("room")
-    messages = tuple(Message(None, turn.speaker, turn.text) for turn in spoken.turns)
-    chat = Chat(room if isinstance(room, str) else "", "", "", messages)
-    if isinstance(room, str):
-        rooms.add(chat)
-        return lettered
-    roster = collect_rosters([chat])[""]
-    if not roster.forms:
-        return lettered
-    # As in `scrub_dialogues`: what the pseudonyms are depends on the dialogue alone.
-    roster.number = sum(len(turn.text) for turn in lettered.turns)
-    return replace(lettered, meta={**lettered.meta, "roster": roster})
 
 
 def _count_without(name: str, rosters: Mapping[str, Roster]) -> int:

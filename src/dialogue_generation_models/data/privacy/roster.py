@@ -31,6 +31,8 @@ _SEGMENT = re.compile(rf"[{_LETTERS}][{_LETTERS}'’ ]*")
 _SENDER_ENDS = re.compile(
     r" ?외 ?[0-9]+ ?명| ?님과 .*$|のトーク.*$|とのトーク.*$|[0-9]+ ?(?:명|人|people)"
 )
+_COUNTED = re.compile(r"(?:[ _-]|(?<=[^\x00-\x7f]))[a-z]$")
+"""The letter of 화자 A and speaker_b."""
 _CALLED_OUT = re.compile(
     r"([가-힣]{2,3})[아야](?![가-힣])"
     rf"|([{japanese.KANJI}{japanese.HIRAGANA}{japanese.KATAKANA}]{{1,5}}?)(?:ちゃん|くん|さん)"
@@ -183,12 +185,22 @@ def split_sender(name: str) -> tuple[Form, ...]:
     return tuple(_names_of(name))
 
 
+@lru_cache(maxsize=1 << 12)
+def is_role(name: str) -> bool:
+    """Whether a sender's name says what somebody is, and not who: 엄마, in corpora 상담사 2 or speaker_a."""
+    role = _plain(name).strip()
+    bare = _COUNTED.sub("", role.lower()).rstrip(" _-0123456789")
+    return role in korean.roles() or role in japanese.roles() or bare in words("corpus_roles")
+
+
+def _plain(name: str) -> str:
+    return Conversation.from_texts([PLACEHOLDER.sub(" ", name)]).folded
+
+
 def _names_of(name: str) -> Iterator[Form]:
-    text = Conversation.from_texts([PLACEHOLDER.sub(" ", name)]).folded
-    role = text.strip()
-    is_role = role in korean.roles() or role in japanese.roles()
-    if is_role or role.lower().rstrip(" _-0123456789") in words("corpus_roles"):
+    if is_role(name):
         return
+    text = _plain(name)
     segments = [s.strip() for s in _SEGMENT.findall(text) if s.strip()]
     found = [form for segment in segments for form in _split_segment(segment[:_LONGEST_NAME])]
     sure = [form for form in found if form.family or _is_sure([form])]
