@@ -459,4 +459,4 @@ def test_the_name_is_found_in_any_unicode_form(place: Path) -> None:
     from dialogue_generation_models.data.sources import find_sources
 
     sources = find_sources([place / "chat.txt"], [], has_consent=True)
-    assert find_owner(sources, unicodedata.normalize("NFD", f" {ME}")) == ME
+    assert find_owner(sources, [unicodedata.normalize("NFD", f" {ME}"), "나"]) == [ME, "나"]

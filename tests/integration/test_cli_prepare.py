@@ -310,7 +310,7 @@ def test_a_name_that_nobody_or_not_everybody_has_is_told_of(
     call = command(inputs, tmp_path / "set", *quick)
     assert main([*call, "--me", "철수"]) == 1
     error = capsys.readouterr().err
-    assert "Nobody in the chats has the name of --me" in error
+    assert "Nobody in the chats has a name of --me" in error
     assert "철수" not in error
     other = (inputs / "chat.txt").read_text(encoding="utf-8").replace("나래", "보라")
     (inputs / "other.txt").write_text(other, encoding="utf-8")
@@ -318,6 +318,12 @@ def test_a_name_that_nobody_or_not_everybody_has_is_told_of(
     error = capsys.readouterr().err
     assert "private chats 1: 1 of 2 rooms have no message of --me" in error
     assert "나래" not in error
+    names = ["--me", "나래", "--me", "보라", "--overwrite"]
+    assert main([*call, str(inputs / "other.txt"), *names]) == 0
+    assert "--me" not in capsys.readouterr().err
+    manifest = (tmp_path / "set" / "manifest.json").read_text(encoding="utf-8")
+    assert len(json.loads(manifest)["settings"]["sessions"]["me"]) == 2
+    assert not any(name in manifest for name in ("나래", "보라"))
 
 
 def test_an_empty_result_replaces_nothing(

@@ -303,6 +303,12 @@ def test_only_me_is_learnt(prepared: Prepare, tmp_path: Path) -> None:
     mine = prepared(path, has_consent=True, sessions={"me": "나래"})
     assert mine["counts"]["train"]["replies"] < everybody["replies"]
     assert "나래" not in json.dumps(mine, ensure_ascii=False)
+    other = chat_lines(tmp_path / "o.jsonl", {"s": room_talk(("다온", "나"), 1)})
+    both = prepared(path, other, has_consent=True, sessions={"me": ["나래", "나", "아무개"]})
+    one = prepared(path, other, has_consent=True, sessions={"me": ["나래"]})
+    assert both["counts"]["train"]["replies"] > one["counts"]["train"]["replies"]
+    assert [source["read"]["rooms_without_me"] for source in both["sources"]] == [0, 0]
+    assert "나래" not in json.dumps(both, ensure_ascii=False)
 
 
 def test_the_same_inputs_give_the_same_shards(prepared: Prepare, tmp_path: Path) -> None:

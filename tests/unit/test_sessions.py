@@ -87,6 +87,23 @@ def test_me_names_the_side_that_replies() -> None:
     assert len(cut(*messages)) == 3
 
 
+def test_all_names_of_me_are_one_person_who_does_not_answer_herself() -> None:
+    messages = [
+        say(0, "나래", "밥 먹었어?"),
+        say(1, "나", "나는 아직"),
+        say(2, "가람", "응"),
+        say(3, "나래", "그래"),
+    ]
+    (dialogue,) = cut(*messages, me=["나", "나래"])
+    assert texts([dialogue]) == [[("A", "밥 먹었어? 나는 아직"), ("B", "응"), ("A", "그래")]]
+    assert dialogue.meta["reply_speaker"] == "A"
+    assert cut(*messages[:2], me=["나", "나래"]) == []
+    assert cut(*messages, me="나래") == cut(*messages, me=["나래"])
+    for name in ("", [" "], 3):
+        with pytest.raises(ConfigError, match="me"):
+            SessionConfig(me=name)
+
+
 def test_blank_messages_and_monologues_are_left_out() -> None:
     assert cut(say(0, "가람", "나 왔어"), say(1, "나래", " \n"), say(2, "가람", "없네")) == []
 

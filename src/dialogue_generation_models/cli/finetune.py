@@ -96,7 +96,7 @@ def finetune(
         output=output,
         exports=tuple(exports or ()),
         dataset=data,
-        me=me,
+        me=tuple(me or ()),
         preparation=read_config_file(config) if config else {},
         has_consent=has_consent,
         overwrite=overwrite,
@@ -127,7 +127,7 @@ def finetune(
 def _command(order: FinetuningOrder, learning: FinetuningConfig) -> str:
     """Return the command for the card, with how it learnt, and none of the names of what it learnt."""
     words = ["--data", "DATASET"] if order.dataset else ["EXPORT"]
-    words += ["--me", "NAME"] if order.me else []
+    words += ["--me", "NAME"] * len(order.me)
     words += ["--config", "FILE.toml"] if order.preparation else []
     words += ["--model", Path(order.model).name, "-o", order.output.resolve().name]
     for name, value in learning.model_dump(exclude_defaults=True).items():

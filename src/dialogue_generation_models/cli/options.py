@@ -70,8 +70,12 @@ PreparationOption: TypeAlias = Annotated[
     ),
 ]
 MeOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--me", metavar="NAME", help="Learn only this person's messages as replies."),
+    list[str] | None,
+    typer.Option(
+        "--me",
+        metavar="NAME",
+        help="Learn only this person's messages as replies; may be repeated, for each name in the exports.",
+    ),
 ]
 ConsentOption: TypeAlias = Annotated[
     bool,

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from .schema import Config
 
 MINUTES_A_YEAR = 366 * 24 * 60
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def _as_list(names: object) -> object:
+    return [names] if isinstance(names, str) else names
 
 
 class SessionConfig(Config):
@@ -24,8 +28,9 @@ class SessionConfig(Config):
     """A longer silence begins a new dialogue; at most a year."""
     max_messages: Annotated[int, Field(ge=2)] = 1000
     """A dialogue of so many messages ends there, silence or not: what a room without times is cut by."""
-    me: str | None = None
-    """Learn only this person's messages as replies; all by default."""
+    me: Annotated[list[Annotated[str, Field(pattern=r"\S")]], BeforeValidator(_as_list)] = []
+    """Learn only this person's messages as replies; all by default. A name, or a list of all that the person is
+    called: 나 in one export, a nickname in another."""
 
 
 class FilterConfig(Config):

@@ -190,8 +190,7 @@ def _manifest(job: Job) -> dict[str, Any]:
     ]
     settings = job.config.model_dump(mode="json")
     settings.pop("sources")  # their patterns may be file names; what they say stands by each source
-    if settings["sessions"]["me"]:
-        settings["sessions"]["me"] = identify(settings["sessions"]["me"], job.key)
+    settings["sessions"]["me"] = [identify(name, job.key) for name in job.config.sessions.me]
     return {
         "format": FORMAT,
         "tool": job.tool,

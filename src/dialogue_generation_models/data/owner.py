@@ -1,4 +1,4 @@
-"""Finds the person whose messages are to be learnt, however the command line spells the name."""
+"""Finds the person whose messages are to be learnt, however the command line spells the names."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .sessions import plain_name
 from .sources import Source
 
 
-def find_owner(sources: Sequence[Source], name: str) -> str:
-    """Return a speaker's name as the chats spell it; Unicode forms and spaces around it do not count.
+def find_owner(sources: Sequence[Source], names: Sequence[str]) -> list[str]:
+    """Return a speaker's names as the chats spell them; Unicode forms and spaces around them do not count.
 
     Raises:
         UsageError: no source is a private chat, and corpora name nobody.
-        DataError: nobody has this name; the message says how many speakers there are, and no name.
+        DataError: nobody has any of them; the message says how many speakers there are, and no name.
     """
     private = [source for source in sources if source.is_private]
     if not private:
@@ -28,11 +28,12 @@ def find_owner(sources: Sequence[Source], name: str) -> str:
         for chat in source.chats([])
         for message in chat.messages
     }
-    wanted = plain_name(name)
-    found = sorted(speaker for speaker in speakers if plain_name(speaker) == wanted)
-    if not found:
+    spelled: dict[str, str] = {}
+    for speaker in sorted(speakers):
+        spelled.setdefault(plain_name(speaker), speaker)
+    if spelled.keys().isdisjoint(map(plain_name, names)):
         raise DataError(
-            f"None of the {len(speakers)} speakers of the chats has the name of --me; "
+            f"None of the {len(speakers)} speakers of the chats has a name of --me; "
             "write it as it stands in the export."
         )
-    return name if name in found else found[0]
+    return [name if name in speakers else spelled.get(plain_name(name), name) for name in names]

@@ -106,7 +106,7 @@ def make_stages(job: Job) -> list[Stage]:
     """Return the stages of a preparation, in order."""
     dedup, parts = job.config.dedup, job.parts
     stages = [Stage("read", (Step(read_source, job),), len(job.sources))]
-    if job.config.sessions.me is not None and any(s.is_private for s in job.sources):
+    if job.config.sessions.me and any(s.is_private for s in job.sources):
         stages.append(Stage("owner", (Step(check_owner, job),), 1))
     if job.config.filters.max_repeats:
         stages.append(Stage("count", (Step(count_part, job),), parts))

@@ -124,9 +124,9 @@ def is_made_of(order: Order, config: PreparationConfig) -> bool:
     manifest = read_manifest(order.output)
     sources = find_sources(order.inputs, config.sources, has_consent=order.has_consent)
     settings = config.model_dump(mode="json", exclude={"sources"})
-    if settings["sessions"]["me"]:
+    if me := config.sessions.me:
         key = bytes.fromhex((order.output / KEY).read_text(encoding="ascii"))
-        settings["sessions"]["me"] = identify(settings["sessions"]["me"], key)
+        settings["sessions"]["me"] = [identify(name, key) for name in me]
     hashes = [[file["sha256"] for file in source["files"]] for source in manifest["sources"]]
     return bool(
         manifest["settings"] == settings

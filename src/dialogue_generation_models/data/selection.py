@@ -136,8 +136,7 @@ def _hold_out(
     report: dict[str, Any] = {"rooms": len(rooms), "speakers": len(speakers), "rooms_by": "none"}
     if not in_room.any():
         return is_valid, report
-    me = config.sessions.me
-    mine = {identify(name, job.key) for name in (*_SELVES, *([me] if me else []))}
+    mine = {identify(name, job.key) for name in (*_SELVES, *config.sessions.me)}
     own = {number for number, name in enumerate(speakers, 1) if name in mine}
     places = np.flatnonzero(in_room).tolist()
     starts = keys.starts

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import string
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -42,7 +42,10 @@ def cut_sessions(
     for room, lines in groupby(chats, key=lambda chat: chat.id):
         messages = (message for chat in lines for message in chat.messages)
         kept = 0
-        me = None if config.me is None else plain_name(config.me)
+        # All names of one person stand for the first.
+        me = (
+            dict.fromkeys(map(plain_name, config.me), plain_name(config.me[0])) if config.me else {}
+        )
         for session in _split(messages, config):
             dialogue = _dialogue(session, room, f"{room}-{kept + 1:06d}", me, identify)
             if dialogue is not None:
@@ -84,24 +87,30 @@ def _dialogue(
     messages: list[Message],
     room: str,
     name: str,
-    me: str | None,
+    me: Mapping[str, str],
     identify: Callable[[str], str] | None,
 ) -> Dialogue | None:
     spoken = [message for message in messages if message.text.strip()]
     letters: dict[str, str] = {}
+    names: dict[str, str] = {}
+    """Letter → the first name that the person has here."""
+    turns = []
     for message in spoken:
-        letters.setdefault(plain_name(message.speaker), letter(len(letters)))
-    turns = tuple(Turn(letters[plain_name(message.speaker)], message.text) for message in spoken)
+        plain = plain_name(message.speaker)
+        speaker = letters.setdefault(me.get(plain, plain), letter(len(letters)))
+        names.setdefault(speaker, plain)
+        turns.append(Turn(speaker, message.text))
     meta: dict[str, Any] = {"room": room}
-    if me is not None:
-        meta["reply_speaker"] = letters.get(me)
-    bots = [name for speaker, name in letters.items() if is_bot(speaker)]
+    mine = letters.get(next(iter(me.values()))) if me else None
+    if me:
+        meta["reply_speaker"] = mine
+    bots = [speaker for speaker, plain in names.items() if is_bot(plain)]
     if bots:
         meta["bot_speakers"] = bots
     if identify is not None:
-        meta["speakers"] = {name: identify(speaker) for speaker, name in letters.items()}
-    dialogue = Dialogue(turns, name, meta).merge_speakers()
-    replies = [turn for turn in dialogue.turns[1:] if me is None or turn.speaker == letters.get(me)]
+        meta["speakers"] = {speaker: identify(plain) for speaker, plain in names.items()}
+    dialogue = Dialogue(tuple(turns), name, meta).merge_speakers()
+    replies = [turn for turn in dialogue.turns[1:] if not me or turn.speaker == mine]
     return dialogue if replies else None
 
 

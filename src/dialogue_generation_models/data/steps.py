@@ -8,7 +8,7 @@ here lies in the work folder, which is private and goes away in the end.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
@@ -91,7 +91,7 @@ def check_owner(job: Job, rank: int) -> None:
     reports = [read_json(job.file("read", f"{s.number:05d}.json")) for s in job.sources]
     if all(r["rooms_without_me"] == r["rooms"] for r in reports if "rooms_without_me" in r):
         raise DataError(
-            "Nobody in the chats has the name of --me (sessions.me); write it as it stands in the export."
+            "Nobody in the chats has a name of --me (sessions.me); write it as it stands in the export."
         )
 
 
@@ -205,7 +205,7 @@ def _dialogues(job: Job, source: Source, report: dict[str, Any]) -> Iterator[Dia
         rosters = collect_rosters(source.chats([]))
         _write_rosters(job, source.number, rosters)
         report["rooms"] = len(rosters)
-        if job.config.sessions.me is not None:
+        if job.config.sessions.me:
             report["rooms_without_me"] = _count_without(job.config.sessions.me, rosters)
 
         def name(speaker: str) -> str:
@@ -238,10 +238,10 @@ def _dialogues(job: Job, source: Source, report: dict[str, Any]) -> Iterator[Dia
     ]
 
 
-def _count_without(name: str, rosters: Mapping[str, Roster]) -> int:
+def _count_without(names: Sequence[str], rosters: Mapping[str, Roster]) -> int:
     """Return how many rooms have no message of a person."""
-    wanted = plain_name(name)
-    return sum(wanted not in map(plain_name, roster.speakers) for roster in rosters.values())
+    wanted = set(map(plain_name, names))
+    return sum(wanted.isdisjoint(map(plain_name, r.speakers)) for r in rosters.values())
 
 
 def _counts(report: FilterReport | ScrubReport) -> dict[str, Any]:

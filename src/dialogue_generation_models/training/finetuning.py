@@ -69,8 +69,8 @@ class FinetuningOrder:
     """What to prepare, or"""
     dataset: Path | None = None
     """the data set that was prepared already."""
-    me: str | None = None
-    """Whose messages are learnt; everybody's by default."""
+    me: Sequence[str] = ()
+    """Names of whose messages are learnt; everybody's by default."""
     preparation: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the preparation, as `dgm prepare --config` reads them."""
     has_consent: bool = False
@@ -336,7 +336,7 @@ def _preparation(order: FinetuningOrder) -> PreparationConfig:
     config = preparation_config(table, None)
     sources = find_sources(order.exports, config.sources, has_consent=order.has_consent)
     me = order.me or config.sessions.me
-    if me is None:
+    if not me:
         return config
     return config.replace(sessions={**config.sessions.model_dump(), "me": find_owner(sources, me)})
 
