@@ -198,6 +198,73 @@ def test_what_is_built_on_a_dropped_turn_goes_and_is_counted() -> None:
     assert report.by_rule == {"drop_urls": 3}
 
 
+SAID = "내일 영화 보러 갈래?\n팝콘은 내가 살게!"
+
+
+@pytest.mark.parametrize(
+    ("reply", "stays"),
+    [
+        ("> 내일 영화 보러 갈래?\n좋아 가자", "좋아 가자"),
+        (">내일 영화 보러 갈래\n> 팝콘은 내가 살게\n\n좋아\n가자", "좋아\n가자"),
+        ("＞＞ 내일 영화...\n좋아", "좋아"),
+        ("좋아\n>>> 팝콘은 내가 살게", "좋아"),
+        ("RT @minji_k: 내일 영화 보러…\n나도", "나도"),
+        ("「내일 영화 보러 갈래?」\n좋아", "좋아"),
+        ("“팝콘은 내가 살게!”\n\n진짜?\n", "진짜?"),
+        ("> 내일 영화 보러 갈래?", None),
+    ],
+)
+def test_what_quotes_the_turn_before_is_taken_out(reply: str, stays: str | None) -> None:
+    config = OFF.replace(remove_quotes=True)
+    dialogue = Dialogue.from_texts([SAID, reply, "그래"])
+    kept, report = run([dialogue, Dialogue.from_texts(["A", "B"])], config)
+    assert run([dialogue], OFF)[0] == [dialogue.turns]
+    if stays is None:
+        assert report.by_rule == {"remove_quotes": 1}
+        assert (report.built_on_dropped, report.left_alone, report.quotes_removed) == (1, 1, 0)
+    else:
+        assert [turn.text for turn in kept[0]] == [SAID, stays, "그래"]
+        assert (report.by_rule, report.quotes_removed) == ({}, 1)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        ">_< 내일",
+        ">ㅅ<",
+        ">내<",
+        "> 모레 어때?",
+        ">>12 그거",
+        '"내일 영화 보러 갈래?"',
+        "「영화」って何？",
+        "영화 > 연극",
+        "모레\n「영화」",
+        '"',
+        ">",
+    ],
+)
+def test_faces_echoes_and_other_words_are_no_quotes(reply: str) -> None:
+    kept, report = run([Dialogue.from_texts([SAID, reply])], OFF.replace(remove_quotes=True))
+    assert [turn.text for turn in kept[0]] == [SAID, reply]
+    assert report.quotes_removed == 0
+
+
+def test_rules_look_at_what_is_left_without_the_quote() -> None:
+    config = OFF.replace(remove_quotes=True, max_parent_overlap=0.8, drop_urls=True)
+    opening = "이거 봐 여기 진짜 재밌어"
+    reply = f"> {opening}\n오 나도 볼래"
+    assert rule_for(reply, config, opening) is None
+    assert rule_for(f"{opening}!", config, opening) == "max_parent_overlap"
+
+
+def test_a_dialogue_may_have_a_most_of_turns() -> None:
+    dialogue = Dialogue.from_texts([f"말 {n}" for n in range(7)])
+    kept, report = run([dialogue, dialogue], OFF.replace(max_turns=4))
+    assert kept == [dialogue.turns[:4]] * 2
+    assert (report.by_rule, report.built_on_dropped) == ({"max_turns": 2}, 4)
+    assert run([dialogue], OFF.replace(max_turns=7))[0] == [dialogue.turns]
+
+
 def test_bland_openings_stay() -> None:
     assert rule_for("왜 그래?", FilterConfig(), opening="글쎄") is None
 
@@ -209,7 +276,26 @@ def test_illegal_thresholds_are_named() -> None:
         FilterConfig(blocked_words=[""])
 
 
-@pytest.mark.parametrize("piece", ["\t", "1", "-", "<a", "www.", "a.", "[", "ㅋ", "가 "])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        ">",
+        "\n",
+        "> ",
+        "> 가\n",
+        "「\n",
+        "RT @a",
+        "\t",
+        "1",
+        "-",
+        "<a",
+        "www.",
+        "a.",
+        "[",
+        "ㅋ",
+        "가 ",
+    ],
+)
 def test_huge_turns_pass_every_rule(piece: str) -> None:
     text = piece * 300_000
     config = FilterConfig(max_characters=0, max_words=0, max_words_in_all=0)

@@ -46,6 +46,9 @@ class FilterConfig(Config):
     max_words_in_all: Count = 0
     """Longest dialogue in words; it is cut before the turn that goes over. 0 for no limit. DialoGPT's 200 would
     take half of a usual chat; long dialogues fill several rows here."""
+    max_turns: Count = 0
+    """Longest dialogue in turns; it is cut there. 0 for no limit. DialoGPT's 10 are of Reddit's threads; a chat
+    of half an hour has more, and its later turns are as good. Dialogues of one turn always go."""
     min_letter_share: Share = 0.7
     """Smallest part of a turn's characters, spaces aside, that must be letters of any script; 0 for none."""
     max_parent_overlap: Share = 0.8
@@ -60,6 +63,10 @@ class FilterConfig(Config):
     repeatable_characters: Count = 20
     """Turns of at most this many characters, spaces aside, are spared by `max_repeats`, `max_parent_overlap`,
     and so is laughter: they are the 응, 그러게 and よろしくお願いします of all talk."""
+    remove_quotes: bool = True
+    """Whether what a turn quotes of the turn before is taken out: lines that begin with > or RT @name and say
+    what was said there, and lines in quotation marks that do so before an answer. A turn that is nothing else
+    goes. Lines of other words stay: >_< is a face, and 「まじ」って? an echo within a line."""
     drop_urls: bool = True
     """Whether turns with a web address go."""
     drop_markup: bool = True
@@ -94,12 +101,14 @@ FILTER_PROFILES: dict[str, FilterConfig] = {
         max_characters=0,
         max_words=0,
         max_words_in_all=0,
+        max_turns=0,
         min_letter_share=0.0,
         short_characters=0,
         repeatable_characters=0,
         max_parent_overlap=1.0,
         max_word_run=0,
         max_repeats=0,
+        remove_quotes=False,
         drop_urls=False,
         drop_markup=False,
         drop_bots=False,

@@ -1,5 +1,8 @@
 """Turns that are not worth learning from: the rules of Meena and DialoGPT, one predicate each.
 
+Two of Meena's rules are not here: nothing judges what is unsafe but a list of `blocked_words`, and a reply's context
+of at most 7 turns is cut when rows are laid out (`dataset.py`).
+
 - When a turn is dropped, so is everything said after it, which was built on it (arXiv 2001.09977 section 3.1).
 - Letters are those of all scripts: Hangul, single jamo as in ㅋㅋㅋ and ㅠㅠ, Kana, Kanji, the w of www.
 - Cheap rules come first, so that a turn far too long meets no other. The first rule that drops it is counted.
@@ -16,7 +19,7 @@ from itertools import groupby
 from typing import NamedTuple, TypeAlias
 
 from ..config.cleaning import FilterConfig
-from ..dialogue import Dialogue
+from ..dialogue import Dialogue, Turn
 from .dedup import hash_key, text_key
 
 _JAPANESE = "\u3005\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -32,6 +35,10 @@ _BOT = re.compile(
     r"|(?<![A-Za-z])[a-z0-9]{1,32}bot(?![A-Za-z])"
 )
 _SOUNDS = re.compile(r"[w\u1100-\u11ff\u3131-\u318e]+")
+_QUOTE = re.compile(r"\s*(?:[>＞]+(?=\s*[^\W_])|(?:RT|QT) ?@\w{1,50}:?)(.*)", re.DOTALL)
+_IN_MARKS = re.compile(r"\s*[\"“「『](.*)[\"”」』]\s*", re.DOTALL)
+_MAY_QUOTE = re.compile(r"^[^\S\n]*(?:[>＞\"“「『]|[RQ]T ?@)", re.MULTILINE)
+_LEAST_QUOTED = 2  # letters; >ㅅ< and >3< are faces
 _MIN_TRIGRAMS = 4  # shorter replies, such as greetings, may echo
 
 
@@ -63,6 +70,8 @@ class FilterReport:
     """Turns after a dropped one."""
     left_alone: int = 0
     """First turns of which nothing else stayed."""
+    quotes_removed: int = 0
+    """Turns that stayed without what they quoted."""
 
 
 def filter_dialogues(
@@ -87,8 +96,8 @@ def filter_dialogues(
         raise ValueError("The rule max_repeats needs the table of count_turns.")
     rules = _rules(config, counts or {})
     for dialogue in dialogues:
-        end, rule = _first_dropped(dialogue, rules, config.max_words_in_all)
-        total = len(dialogue.turns)
+        turns, rule = _keep(dialogue, rules, config)
+        end, total = len(turns), len(dialogue.turns)
         report.dialogues_in += 1
         report.turns_in += total
         if rule is not None:
@@ -99,7 +108,10 @@ def filter_dialogues(
             continue
         report.dialogues_out += 1
         report.turns_out += end
-        yield dialogue if end == total else replace(dialogue, turns=dialogue.turns[:end])
+        shortened = sum(a is not b for a, b in zip(turns, dialogue.turns, strict=False))
+        report.quotes_removed += shortened
+        is_whole = end == total and not shortened
+        yield dialogue if is_whole else replace(dialogue, turns=tuple(turns))
 
 
 def repeat_key(text: str, repeatable_characters: int) -> int:
@@ -121,24 +133,32 @@ def count_turns(dialogues: Iterable[Dialogue], repeatable_characters: int = 0) -
     return Counter(filter(None, keys))
 
 
-def _first_dropped(
-    dialogue: Dialogue, rules: Sequence[tuple[str, _Rule]], max_words_in_all: int
-) -> tuple[int, str | None]:
+def _keep(
+    dialogue: Dialogue, rules: Sequence[tuple[str, _Rule]], config: FilterConfig
+) -> tuple[list[Turn], str | None]:
+    """Return a dialogue's turns up to the first that is dropped, and the rule that drops it."""
     bots = dialogue.meta.get("bot_speakers", ())
-    parent: str | None = None
+    kept: list[Turn] = []
     words = 0
     for place, turn in enumerate(dialogue.turns):
+        if config.max_turns and place == config.max_turns:
+            return kept, "max_turns"
+        text = turn.text
+        if config.remove_quotes and kept:
+            text = without_quotes(text, dialogue.turns[place - 1].text)
+            if not text and turn.text:
+                return kept, "remove_quotes"
         by_bot = turn.speaker in bots or is_bot(turn.speaker)
-        said = _Said(turn.text, fold(turn.text), parent, by_bot)
+        said = _Said(text, fold(text), kept[-1].text if kept else None, by_bot)
         for name, drops in rules:
             if drops(said):
-                return place, name
-        if max_words_in_all:
-            words += count_words(turn.text)
-            if words > max_words_in_all:
-                return place, "max_words_in_all"
-        parent = turn.text
-    return len(dialogue.turns), None
+                return kept, name
+        if config.max_words_in_all:
+            words += count_words(text)
+            if words > config.max_words_in_all:
+                return kept, "max_words_in_all"
+        kept.append(turn if text is turn.text else replace(turn, text=text))
+    return kept, None
 
 
 def _rules(config: FilterConfig, counts: Mapping[int, int]) -> list[tuple[str, _Rule]]:
@@ -229,6 +249,34 @@ def overlap(reply: str, parent: str) -> float:
     """Return the part of a reply's letter trigrams that the parent has too; 0 for short replies."""
     own, others = _trigrams(reply), _trigrams(parent)
     return len(own & others) / len(own) if len(own) >= _MIN_TRIGRAMS else 0.0
+
+
+def without_quotes(text: str, parent: str) -> str:
+    """Return a text without the lines that quote the one before; empty if it is nothing else."""
+    if not _MAY_QUOTE.search(text):
+        return text
+    said, lines = text_key(parent), text.split("\n")
+    filled = [place for place, line in enumerate(lines) if line.strip()]
+    kept = [
+        line
+        for place, line in enumerate(lines)
+        if not (quotes(line, said) or (place < filled[-1] and echoes(line, said)))
+    ]
+    return text if len(kept) == len(lines) else "\n".join(kept).strip()
+
+
+def quotes(line: str, said: str) -> bool:
+    """Say whether a line is marked as a quote, with > or RT @name, and its letters stand in what was said."""
+    found = _QUOTE.fullmatch(line)
+    words = text_key(found[1]) if found else ""
+    return len(words) >= _LEAST_QUOTED and words in said
+
+
+def echoes(line: str, said: str) -> bool:
+    """Say whether a line is one in quotation marks of which the letters stand in what was said."""
+    found = _IN_MARKS.fullmatch(line)
+    words = text_key(found[1]) if found else ""
+    return len(words) >= _LEAST_QUOTED and words in said
 
 
 def _trigrams(text: str) -> set[str]:

@@ -18,7 +18,11 @@ from .pictures import (
 )
 
 _MOST_BARS = 12
-_RULES = {"built_on_dropped": "built on a dropped turn", "left_alone": "left alone"}
+_RULES = {
+    "built_on_dropped": "built on a dropped turn",
+    "left_alone": "left alone",
+    "quotes_removed": "shortened by a quote",
+}
 
 
 def render(manifest: Mapping[str, Any]) -> str:
@@ -68,7 +72,8 @@ def _pictures(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     personal: Counter[str] = Counter()
     for source in manifest["sources"]:
         removed.update(source["filters"]["by_rule"])
-        removed.update({label: source["filters"][name] for name, label in _RULES.items()})
+        filters = source["filters"]
+        removed.update({label: filters.get(name, 0) for name, label in _RULES.items()})
         personal.update(source["scrub"]["counts"])
     letters = {int(key): value for key, value in manifest["letters_per_turn"].items()}
     turns = {int(key): value for key, value in manifest["turns_per_dialogue"].items()}
@@ -78,7 +83,7 @@ def _pictures(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
                 _bars("Turns after each step", _steps(manifest)), "Dialogue alone, without texts."
             ),
             picture(
-                _bars("Turns removed, by rule", _top(removed), ALERT),
+                _bars("Turns removed or shortened, by rule", _top(removed), ALERT),
                 "The first rule that drops a turn is counted; what was said after it goes too.",
             ),
             picture(
