@@ -1,7 +1,7 @@
 """Turns that are not worth learning from: the rules of Meena and DialoGPT, one predicate each.
 
-Two of Meena's rules are not here: nothing judges what is unsafe but a list of `blocked_words`, and a reply's context
-of at most 7 turns is cut when rows are laid out (`dataset.py`).
+Two of Meena's rules are not here: nothing judges what is unsafe but a list of `blocked_words`, and a reply's
+context of at most 7 turns is cut when rows are laid out (`dataset.py`).
 
 - When a turn is dropped, so is everything said after it, which was built on it (arXiv 2001.09977 section 3.1).
 - Letters are those of all scripts: Hangul, single jamo as in ㅋㅋㅋ and ㅠㅠ, Kana, Kanji, the w of www.
