@@ -27,16 +27,14 @@ class OptionError(UsageError):
 
 
 class MissingExtraError(UsageError):
-    """An optional package is needed; the message names the extra that brings it."""
+    """An optional package is needed; the message names the extra that brings it, or the package itself."""
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"This needs the package '{package}'; "
-            f'install it with: pip install "dialogue-generation-models[{extra}]"'
-        )
+    def __init__(self, package: str, extra: str | None) -> None:
+        what = package if extra is None else f'"dialogue-generation-models[{extra}]"'
+        super().__init__(f"This needs the package '{package}'; install it with: pip install {what}")
         self._given = (package, extra)
 
-    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str | None]]:
         return type(self), self._given
 
 

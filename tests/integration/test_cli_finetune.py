@@ -381,6 +381,9 @@ def test_an_older_model_is_replaced_only_when_asked_and_only_when_the_new_one_is
         (["--data", "somewhere"], 2, "either files to learn from or --data"),
         (["--set", "epochs=0"], 2, "epochs"),
         (["--set", "rate=1"], 2, "Unknown field 'rate'"),
+        (["--set", "lora.rank=0"], 2, "rank"),
+        (["--set", "lora.rnk=1"], 2, "rnk"),
+        (["--dp-epsilon", "-1"], 2, "epsilon"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_leaves_nothing(

@@ -236,10 +236,39 @@ def test_refusals_are_sentences(
     assert json.loads(capsys.readouterr().out)["vouched_for_by_user"] is True
     assert main(command(inputs, output, *quick, "--i-have-consent")) == 2
     assert "--overwrite" in capsys.readouterr().err
-    assert main(command(inputs, tmp_path / "other", "--set", "dedup.nera=false")) == 1
-    assert "nera" in capsys.readouterr().err
-    assert main(command(inputs, tmp_path / "other", "--executor", "cloud")) == 1
-    assert "kind" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--set", "dedup.nera=false"], "nera"),
+        (["--set", "parts=many"], "parts"),
+        (["--set", "sessions=3"], "sessions"),
+        (["--set", "parts.x=3"], "parts"),
+        (["--executor", "cloud"], "kind"),
+        (["--set", "executor.kind=cloud"], "kind"),
+        (["--set", "executor=3"], "executor"),
+        (["--profile", "clean"], "profile"),
+        (["--me", " "], "me"),
+    ],
+)
+def test_bad_options_are_bad_usage_and_a_bad_file_bad_input(
+    inputs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    told: str,
+) -> None:
+    assert main(command(inputs, tmp_path / "set", *options)) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert len(error.splitlines()) == 1
+    for wrong in ("parts = 'x'", "sessions = 3", "executor = 3", "profile = []"):
+        (inputs / "prep.toml").write_text(wrong, encoding="utf-8")
+        assert main(command(inputs, tmp_path / "set")) == 1
+        assert wrong.split()[0] in capsys.readouterr().err
+        assert main(command(inputs, tmp_path / "set", *options)) == 1
+    assert not (tmp_path / "set").exists()
 
 
 def test_damaged_lines_of_corpora_are_told_of_and_not_quoted(

@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dialogue_generation_models.cli.main import main
 from dialogue_generation_models.training.checkpointing import Checkpoints
 from dialogue_generation_models.training.view import read_log
 from training_material import write_talk
@@ -144,6 +145,19 @@ def test_a_training_that_is_ended_by_a_signal_stops_with_a_checkpoint(
         _, error = process.communicate(timeout=100)
     assert "goes on where it stopped" in error
     assert 10 <= Checkpoints(run).progress().total_steps < 200
+
+
+def test_a_wrong_override_is_bad_usage_and_a_wrong_recipe_bad_input(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["train", str(recipe), "--dry-run", "--device", "cpu"]
+    for wrong in ("stages.0.stps=1", "stages.0.steps=x", "model.n_embd=0", "nothing=1"):
+        assert main([*call, "--set", wrong]) == 2
+        field = wrong.partition("=")[0].split(".")[-1]
+        assert field in capsys.readouterr().err.splitlines()[-1]
+    recipe.write_text(recipe.read_text(encoding="utf-8").replace("steps", "stps"), encoding="utf-8")
+    assert main(call) == 1
+    assert main([*call, "--set", "stages.0.batch_size=x"]) == 1
 
 
 def test_a_dry_run_says_what_it_would_take_and_writes_nothing(recipe: Path, tmp_path: Path) -> None:

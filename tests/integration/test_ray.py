@@ -135,6 +135,17 @@ def test_what_a_task_on_ray_raises_is_told(
     assert not (tmp_path / "set").exists()
 
 
+def test_ray_that_is_missing_is_told_with_its_own_name(
+    command: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(command(tmp_path / "set", "--executor", "ray")) == 2
+    assert "install it with: pip install ray\n" in capsys.readouterr().err
+
+
 def test_a_task_on_ray_that_dies_is_told(
     command: Callable[..., list[str]],
     tmp_path: Path,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from dialogue_generation_models.config.finetuning import FinetuningConfig
 from dialogue_generation_models.config.io import (
     apply_overrides,
+    configure,
     model_config_from_dict,
     model_config_from_original,
     read_config_file,
@@ -18,7 +20,12 @@ from dialogue_generation_models.config.io import (
 )
 from dialogue_generation_models.config.model import GPTConfig, MeenaConfig
 from dialogue_generation_models.config.registry import list_models
-from dialogue_generation_models.errors import ConfigError, OptionError
+from dialogue_generation_models.errors import (
+    ConfigError,
+    DialogueModelError,
+    MissingExtraError,
+    OptionError,
+)
 
 GPT: dict[str, Any] = {
     "vocab_size": 32000,
@@ -203,3 +210,48 @@ def test_an_unknown_field_that_is_like_none_is_told_with_all() -> None:
     with pytest.raises(OptionError) as caught:
         FinetuningConfig(zzz=3)
     assert all(name in str(caught.value) for name in FinetuningConfig.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("table", "overrides", "error"),
+    [
+        ({}, ["epochs=0"], OptionError),
+        ({}, ["lora.rank=0"], OptionError),
+        ({"lora": {"rank": 0}}, [], ConfigError),
+        ({"lora": {"rank": 0}}, ["epochs=2"], ConfigError),
+        ({"lora": {"rank": 0}}, ["epochs.x=2"], ConfigError),
+        ({"lora": {"rank": 0}}, ["lora.rank=4"], None),
+        ({"lora": {"rank": 4}}, ["lora.rank=0"], OptionError),
+    ],
+)
+def test_what_is_wrong_is_the_files_or_the_command_lines_fault(
+    table: dict[str, Any], overrides: list[str], error: type[Exception] | None
+) -> None:
+    def make() -> LearningConfig:
+        return configure(
+            lambda fields: LearningConfig(**fields),
+            table,
+            lambda fields: apply_overrides(fields, overrides),
+        )
+
+    if error is None:
+        assert make().lora is not None
+    else:
+        with pytest.raises(error) as refused:
+            make()
+        assert type(refused.value) is error
+
+
+class LearningConfig(FinetuningConfig):
+    """Of a file, and not of options alone."""
+
+    error: ClassVar[type[DialogueModelError]] = ConfigError
+
+
+def test_a_missing_package_is_told_with_what_brings_it() -> None:
+    for error, told in (
+        (MissingExtraError("peft", "train"), 'pip install "dialogue-generation-models[train]"'),
+        (MissingExtraError("ray", None), "pip install ray"),
+    ):
+        assert str(error).endswith(told)
+        assert str(copy.copy(error)) == str(error)

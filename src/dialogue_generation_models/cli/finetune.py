@@ -87,7 +87,7 @@ def finetune(
     from .. import __version__
     from ..checkpoint.folder import pick_device
     from ..config.finetuning import FinetuningConfig
-    from ..config.io import apply_overrides, read_config_file
+    from ..config.io import apply_overrides, configure, read_config_file
     from ..training.finetuning import FinetuningOrder, Surroundings, finetune
     from ..training.processes import start_processes
 
@@ -108,7 +108,11 @@ def finetune(
     privacy = {"epsilon": dp_epsilon, "delta": dp_delta, "clip": dp_clip}
     if any(value is not None for value in privacy.values()):
         given["privacy"] = {name: value for name, value in privacy.items() if value is not None}
-    learning = FinetuningConfig(**apply_overrides(given, overrides or []))
+    learning = configure(
+        lambda table: FinetuningConfig(**table),
+        {},
+        lambda table: apply_overrides({**table, **given}, overrides or []),
+    )
     order = replace(order, command=_command(order, learning))
     if threads:
         torch.set_num_threads(threads)

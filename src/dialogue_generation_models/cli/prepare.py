@@ -69,18 +69,27 @@ def prepare(
     The same command goes on where it was stopped. DATASET/report.html shows what became of the data.
     """
     from .. import __version__
-    from ..config.io import apply_overrides, read_config_file
-    from ..config.preparation import ExecutorConfig, preparation_config
+    from ..config.io import apply_overrides, configure, read_config_file, set_field
+    from ..config.preparation import preparation_settings
     from ..data.preparation import Order, prepare
 
-    table = apply_overrides(read_config_file(config) if config else {}, overrides or [])
-    where = {"workers": workers, "kind": executor}
-    given = {name: value for name, value in where.items() if value is not None}
-    machine = ExecutorConfig(**{**table.pop("executor", {}), **given})
-    if me is not None:
-        table["sessions"] = {**table.get("sessions", {}), "me": me}
-    if review is not None:
-        table["review"] = review
+    options = {
+        "profile": profile,
+        "sessions.me": me,
+        "review": review,
+        "executor.kind": executor,
+        "executor.workers": workers,
+    }
+
+    def change(table: dict[str, Any]) -> dict[str, Any]:
+        changed = apply_overrides(table, overrides or [])
+        for name, value in options.items():
+            if value is not None:
+                set_field(changed, name, value)
+        return changed
+
+    table = read_config_file(config) if config else {}
+    settings, machine = configure(preparation_settings, table, change)
     order = Order(
         inputs=inputs,
         output=output,
@@ -91,7 +100,7 @@ def prepare(
         executor=machine,
     )
     try:
-        manifest = prepare(order, preparation_config(table, profile), show_stages)
+        manifest = prepare(order, settings, show_stages)
     except KeyboardInterrupt:
         print("Stopped. The same command goes on where it stopped.", file=sys.stderr)
         raise

@@ -46,7 +46,7 @@ def train(
     from rich.console import Console
 
     from ..checkpoint.folder import check_replaceable, pick_device
-    from ..config.io import apply_overrides, read_config_file
+    from ..config.io import apply_overrides, configure, read_config_file
     from ..config.training import Recipe
     from ..training.estimate import estimate
     from ..training.export import export
@@ -54,7 +54,11 @@ def train(
     from ..training.run import run
 
     def read() -> Recipe:
-        return Recipe(**apply_overrides(read_config_file(recipe), overrides or []))
+        return configure(
+            lambda table: Recipe(**table),
+            read_config_file(recipe),
+            lambda table: apply_overrides(table, overrides or []),
+        )
 
     if threads:
         torch.set_num_threads(threads)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import ConfigError, OptionError
 from .model import EvolvedTransformerConfig, GPTConfig, MeenaConfig, ModelConfig
@@ -22,6 +23,7 @@ else:
     import tomli as tomllib
 
 _MAX_FILE_BYTES = 4_000_000
+T = TypeVar("T")
 
 _KINDS: dict[str, type[ModelConfig]] = {
     "gpt": GPTConfig,
@@ -84,6 +86,48 @@ def read_config_file(path: Path) -> dict[str, Any]:
     return data
 
 
+def configure(
+    make: Callable[[dict[str, Any]], T],
+    table: dict[str, Any],
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+) -> T:
+    """Make a configuration of what a file says and the command line changes; tell whose fault it is.
+
+    Args:
+        make: makes it of a table.
+        table: as read from a file; empty without one.
+        change: gives the table with what the command line says.
+
+    Raises:
+        ConfigError: the file is wrong by itself.
+        OptionError: what the command line says is wrong.
+    """
+    try:
+        return make(change(table))
+    except OptionError:
+        make(table)
+        raise
+    except ConfigError as error:
+        with suppress(ConfigError):
+            make(table)
+            raise OptionError(str(error)) from None
+        raise
+
+
+def set_field(table: dict[str, Any], name: str, value: object) -> None:
+    """Set a value by its dotted name, in place; tables on the way are made.
+
+    Raises:
+        OptionError: the name leads nowhere.
+    """
+    *path, last = [part.strip() for part in name.split(".")]
+    place: Any = table
+    for part in path:
+        is_table = isinstance(place, dict)
+        place = place.setdefault(part, {}) if is_table else place[_index(place, part, name)]
+    place[last if isinstance(place, dict) else _index(place, last, name)] = value
+
+
 def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Set values by their dotted names, as in `--set stages.0.steps=100`; the input stays as it is.
 
@@ -96,15 +140,9 @@ def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
     result = copy.deepcopy(dict(data))
     for override in overrides:
         name, equals, value = override.partition("=")
-        path = [part.strip() for part in name.split(".")]
-        if not equals or not all(path):
+        if not equals or not all(part.strip() for part in name.split(".")):
             raise OptionError(f"Cannot read --set {override!r}; write it as name.field=value.")
-        place: Any = result
-        for part in path[:-1]:
-            is_table = isinstance(place, dict)
-            place = place.setdefault(part, {}) if is_table else place[_index(place, part, name)]
-        last = path[-1]
-        place[last if isinstance(place, dict) else _index(place, last, name)] = _parse_value(value)
+        set_field(result, name, _parse_value(value))
     return result
 
 

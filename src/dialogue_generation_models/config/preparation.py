@@ -82,6 +82,19 @@ class PreparationConfig(Config):
     """Messages to put aside for a person to look for personal data in."""
 
 
+def preparation_settings(data: Mapping[str, Any]) -> tuple[PreparationConfig, ExecutorConfig]:
+    """Make of a table what a data set is to hold, and where it is made: its `executor`.
+
+    Raises:
+        ConfigError: naming the field that is wrong.
+    """
+    executor = data.get("executor", {})
+    if not isinstance(executor, Mapping):
+        raise ConfigError("The field 'executor' must be a table.")
+    what = {name: value for name, value in data.items() if name != "executor"}
+    return preparation_config(what, None), ExecutorConfig(**executor)
+
+
 def preparation_config(data: Mapping[str, Any], profile: str | None) -> PreparationConfig:
     """Make a configuration of a table; what it says of `filters` changes the profile's.
 
@@ -93,7 +106,7 @@ def preparation_config(data: Mapping[str, Any], profile: str | None) -> Preparat
         ConfigError: naming the field that is wrong.
     """
     name = profile or data.get("profile", "filtered")
-    if name not in FILTER_PROFILES:
+    if not isinstance(name, str) or name not in FILTER_PROFILES:
         raise ConfigError(f"The profile must be one of: {', '.join(FILTER_PROFILES)}.")
     filters = data.get("filters", {})
     if not isinstance(filters, Mapping):

@@ -311,7 +311,7 @@ def _executor(stage: Stage, config: ExecutorConfig, work: Path, before: Any) -> 
         try:
             import ray  # noqa: F401
         except ImportError:
-            raise MissingExtraError("ray", "data") from None
+            raise MissingExtraError("ray", None) from None  # too large for an extra that most have
         return RayStage(
             blocks,
             tasks=stage.tasks,

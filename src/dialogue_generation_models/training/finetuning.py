@@ -332,7 +332,9 @@ def _whole_dataset(folder: Path) -> PreparedDataset:
 def _preparation(order: FinetuningOrder) -> PreparationConfig:
     """Make the settings of the preparation: the user's, and defaults for the chat of one person."""
     table = {"validation_percent": _VALIDATION_PERCENT, **order.preparation}
-    table["sessions"] = {"max_messages": _SESSION_MESSAGES, **table.get("sessions", {})}
+    sessions = table.get("sessions", {})
+    if isinstance(sessions, Mapping):  # what else it may be, the configuration refuses
+        table["sessions"] = {"max_messages": _SESSION_MESSAGES, **sessions}
     config = preparation_config(table, None)
     sources = find_sources(order.exports, config.sources, has_consent=order.has_consent)
     me = order.me or config.sessions.me
