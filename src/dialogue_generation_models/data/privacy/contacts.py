@@ -62,7 +62,7 @@ _ASKED = re.compile(
 """The name of an account was announced: any Latin word may be it."""
 _NAMED = re.compile(rf"(?:{_APP}|{_ID}|wxid)[^A-Za-z0-9]{{0,40}}\Z")
 """An app or an account was named: a word with digits, dots or underscores may be one."""
-_SAID_AFTER = re.compile(rf"[가-힣ぁ-ん, ]{{0,8}}(?:{_APP}|{_ID})")
+_SAID_AFTER = re.compile(rf"[가-힣ぁ-ん俺僕私, ]{{0,8}}(?:{_APP}|{_ID})")
 _TAG = re.compile(r"#[0-9]{4}(?![0-9])")
 _TAGGED = re.compile(r"[A-Za-z0-9_.]{2,32}\Z")
 _ORDINARY = frozenset(

@@ -20,10 +20,12 @@ from re import Match, Pattern
 from typing import NamedTuple
 
 from .finding import Finding, Kind
+from .reading_order import NOD_BETWEEN_FIGURES
+from .spoken_digits import SIGN, spoken_digits
 from .windows import windows
 
 _DASHES = "‐‑‒–—―−﹣－ー"
-_SPOKEN_DASHES = "_ㅡ에の "
+_SPOKEN_DASHES = "_ㅡ에의の "
 """Letters between the groups of a phone number: 010에 1234에 5678; signs may be any."""
 _PLAIN_SEPARATORS = frozenset(" -.()/\n")
 _BLANKS = "\u00a0\u3000\t\u2002\u2003\u2009"
@@ -53,24 +55,18 @@ _DIGITS = {
 _D = "".join(_DIGITS)
 _RUN = re.compile(rf"[{_D}](?:[^\w○◯]{{0,3}}[{_D}]|[{_DASHES}{_SPOKEN_DASHES}]{{1,3}}[{_D}]){{5,}}")
 _MOBILE = re.compile(r"0[15789]0[0-9]{8}")
+_PARTS = re.compile(
+    rf"[0〇零](?:(?<=0)[1789]0|(?<!0)[七八九][〇零])[^0-9]{{1,30}}?(?<![가-힣一-龥])([{_D}]{{4}})(?![{_D}])"
+    rf"[^0-9]{{1,30}}?(?<![가-힣一-龥])([{_D}]{{4}})(?![{_D}])"
+)
+"""A phone number told in parts, with words in between."""
+_FOURS = re.compile(rf"[{_D}]{{4}}(?:[^{_D}]{{1,3}}[{_D}]{{4}}){{2,3}}")
+"""Of a card, of My Number."""
+_SPELT = re.compile(
+    r" (?<=[A-Za-z@] )(?<![A-Za-z0-9][A-Za-z] )(?:[A-Za-z0-9@_.#\-] ){2,63}[A-Za-z0-9@_.#\-](?![A-Za-z0-9])"
+)
+"""What follows the first of some Latin letters that each stand alone: k i m 9 2 @ n a v e r."""
 _RESIDENT = re.compile(r"[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[1-8][0-9]{6}")
-
-_KANA_DIGITS = {
-    **dict(
-        zip(("ゼロ", "レイ", "マル", "イチ", "ニ", "サン", "ヨン", "シ"), "00012344", strict=True)
-    ),
-    **dict(zip(("ゴ", "ロク", "ナナ", "シチ", "ハチ", "キュウ", "ク"), "5677899", strict=True)),
-    **dict(
-        zip(("ぜろ", "れい", "まる", "いち", "に", "さん", "よん", "し"), "00012344", strict=True)
-    ),
-    **dict(zip(("ご", "ろく", "なな", "しち", "はち", "きゅう", "く"), "5677899", strict=True)),
-}
-_KANA = "|".join(sorted(_KANA_DIGITS, key=len, reverse=True))
-_KANA_DIGIT = re.compile(_KANA)
-_KANA_MORE = rf"(?:[ 、,。・の\-ー\n]{{0,2}}(?:{_KANA}))"
-_KANA_RUN = re.compile(rf"(?:ゼロ|ぜろ){_KANA_MORE}{{2,}}|(?:{_KANA}){_KANA_MORE}{{6,}}")
-_KANA_ZERO = "|".join(f"{zero}(?={_KANA_MORE})" for zero in ("ゼロ", "ぜろ"))
-_KANA_SIGN = re.compile(f"{_KANA_ZERO}|ロク|ナナ|ハチ|ろく|なな|はち")
 
 _LATIN_BEFORE = r"(?<=[A-Za-z0-9])"
 
@@ -81,7 +77,9 @@ def _each(words: Iterable[str], after: str = "") -> str:
 
 _SAID_DOT = re.compile(_each("닷쩜점", r"(?= ?(?:컴|넷|케이알|[A-Za-z]))"))
 _BRACKETS = (r"\(", r"\[", r"\{")
-_SAID_DASH = ("다시", "대시", "하이픈", "작대기", "ハイフン")
+_SAID_DASH = (
+    *("다시", "대시", "하이픈", "작대기", "그다음에", "그다음", "그리고", "다음은", "ハイフン"),
+)
 
 
 class _Word(NamedTuple):
@@ -147,19 +145,20 @@ _WORDS = (
         ".",
     ),
     _Word(re.compile("공일공"), re.compile("공일공"), "010"),
+    _Word(re.compile("ㄱ(?=[일1])"), re.compile(rf"ㄱ[일1][공0ㄱ](?=[ .\-]?[{_D}])"), "010"),
     _Word(
         re.compile(f"제로|ゼロ(?=[{_D}])"),
         re.compile(rf"(?<=[{_D}])제로|[제ゼ][로ロ](?=[{_D}])"),
         "0",
     ),
     _Word(
-        re.compile(_each(("o", "O", "0(?!10)"), "[1lI][oO0]")),
-        re.compile(r"(?<![A-Za-z0-9])(?!010)[oO0][1lI][oO0](?=[ .\-]?[0-9])"),
+        re.compile(_each(("o", "O", "0(?!10)"), "[1lIㅣ][oO0]")),
+        re.compile(r"(?<![A-Za-z0-9])(?!010)[oO0][1lIㅣ][oO0](?=[ .\-]?[0-9])"),
         "010",
     ),
 )
 _ANY_SIGN = re.compile(
-    "|".join(dict.fromkeys(sign.pattern for sign, _, _ in _WORDS)) + f"|{_KANA_SIGN.pattern}"
+    "|".join(dict.fromkeys(sign.pattern for sign, _, _ in _WORDS)) + f"|{SIGN.pattern}"
 )
 _REACH = 48
 
@@ -266,6 +265,12 @@ def _folded(piece: _Piece) -> int:
 
 
 def _letter_edits(text: str) -> Iterator[_Edit]:
+    for match in NOD_BETWEEN_FIGURES.finditer(text):
+        yield _Edit(*match.span(), "")
+    for match in _SPELT.finditer(text):
+        for i in range(*match.span()):
+            if text[i] == " ":
+                yield _Edit(i, i + 1, "")
     for match in _SHORT_FORMS.finditer(text):
         seen = _DROP_HIDDEN.sub("", match.group())
         yield _Edit(*match.span(), unicodedata.normalize("NFKC", seen))
@@ -277,13 +282,19 @@ def _word_edits(text: str) -> Iterator[_Edit]:
             if sign.search(text, first, last):
                 for match in pattern.finditer(text, first, last):
                     yield _Edit(*match.span(), replacement)
-        for run in _KANA_RUN.finditer(text, first, last):
-            for match in _KANA_DIGIT.finditer(text, *run.span()):
-                yield _Edit(*match.span(), _KANA_DIGITS[match.group()])
+        if SIGN.search(text, first, last):
+            yield from (_Edit(*edit) for edit in spoken_digits(text, first, last))
 
 
 def _digit_edits(text: str) -> Iterator[_Edit]:
     """Fold runs of digits and separators; one edit a letter, so that offsets stay exact."""
+    for match in _PARTS.finditer(text):
+        for start, end in (match.span(1), match.span(2)):
+            for i in range(start, end):
+                yield _Edit(i, i + 1, _DIGITS[text[i]])
+        if match.group()[0] in "〇零":
+            for i in range(match.start(), match.start() + 3):
+                yield _Edit(i, i + 1, _DIGITS[text[i]])
     for match in _RUN.finditer(text):
         run, offset = match.group(), match.start()
         places = [i for i, letter in enumerate(run) if letter in _DIGITS]
@@ -292,6 +303,7 @@ def _digit_edits(text: str) -> Iterator[_Edit]:
         value = "".join(_DIGITS[run[i]] for i in sorted(chosen))
         grouped = len(value) == 13 or (value[:1] == "0" and 9 <= len(value) <= 12)
         grouped = grouped or (value[:2] in ("82", "81") and 9 <= len(value) <= 14)
+        grouped = grouped or bool(_FOURS.fullmatch(run))
         known = _PLAIN_SEPARATORS.union(_DIGITS)
         for i, letter in enumerate(run):
             start = offset + i
@@ -323,8 +335,9 @@ def _trimmed(run: str, places: list[int]) -> list[int]:
     """Without the words at the ends of a number that is mostly written in figures."""
     kept = list(places)
     if sum(run[i].isascii() for i in kept) > max(5, len(kept) / 2):
-        while kept and not run[kept[-1]].isascii() and run[kept[-1]] not in "공영ㅇ":
+        while not run[kept[-1]].isascii() and run[kept[-1]] not in "공영ㅇ":
             kept.pop()
-        while kept and not run[kept[0]].isascii() and run[kept[0]] not in "공영ㅇ":
-            kept.pop(0)
+        if not re.match(r"[^\W0-9]{3}", run):  # a word has a figure or two: 삼공이 is none
+            while not run[kept[0]].isascii() and run[kept[0]] not in "공영ㅇ":
+                kept.pop(0)
     return kept

@@ -14,21 +14,15 @@ from collections.abc import Callable, Iterator
 from operator import mul
 from re import Match, Pattern
 
-from . import korean_lexicon as lexicon
 from .finding import Finding, Kind
 from .normalize import Conversation
+from .patterns import SEPARATORS as _S
+from .patterns import bounded as _bounded
+from .told_numbers import BESIDE, CARD_CUE, CUED, LETTERED
 from .windows import matches_near, windows
 
-_S = r"[ \-.()/\n]{0,3}"
 _STRETCH = re.compile(r"[0-9][0-9 \-.()/\n]{4,}[0-9]")
 _FIGURES = re.compile(r"[0-9]{4,}")
-_HEAD, _TAIL = r"(?<![0-9])", r"(?![0-9])"
-
-
-def _bounded(body: str) -> Pattern[str]:
-    return re.compile(f"{_HEAD}(?:{body}){_TAIL}")
-
-
 _RESIDENT = _bounded(rf"[0-9]{{2}}{_S}[0-9]{{2}}{_S}[0-9]{{2}}{_S}[0-9]{_S}[0-9]{{6}}")
 _HALF_RESIDENT = _bounded(r"[0-9]{6}|[1-8][0-9]{6}")
 _RESIDENT_CUE = re.compile(
@@ -68,10 +62,8 @@ _PHONE_CUE = re.compile(
 _CARD = _bounded(
     rf"[0-9]{{4}}{_S}[0-9]{{4}}{_S}[0-9]{{4}}{_S}[0-9]{{4}}|3[47][0-9]{{2}}{_S}[0-9]{{6}}{_S}[0-9]{{5}}"
 )
-_CARD_CUE = re.compile(
-    "카드|비자|아멕스|유효기간|유효 기간|card|Card|CARD|visa|Visa|VISA|cvc|CVC|カード|クレカ|有効期限"
-)
 _MY_NUMBER = _bounded(rf"[0-9]{{4}}{_S}[0-9]{{4}}{_S}[0-9]{{4}}")
+_MY_NUMBER_BY_THREES = _bounded(rf"[0-9]{{3}}{_S}[0-9]{{3}}{_S}[0-9]{{3}}{_S}[0-9]{{3}}")
 _MY_NUMBER_CUE = re.compile(r"マイナ(?!ス)|個人番号|마이 ?넘버|(?i:my ?number)")
 _LICENCE = _bounded(rf"(?:1[1-9]|2[0-68]){_S}[0-9]{{2}}{_S}[0-9]{{6}}{_S}[0-9]{{2}}")
 _LICENCE_CUE = re.compile(r"면허|운전")
@@ -84,16 +76,19 @@ _ACCOUNT_CUE = re.compile(
     r"계좌|입금|송금|이체|통장|은행|뱅크|예금|부쳐|보내|더치|[nN엔] ?빵|회비|월세|총무|축의|환불"
     r"|국민|신한|우리 ?은|농협|기업|하나 ?은|(?:하나|우리|대구|부산|광주|전북|경남|제주|씨티|산업) ?(?=\n)"
     r"|새마을|신협|수협|우체국|저축|카카오|토스|[케카토]뱅|쏴 ?(?:줘|주)"
-    r"|(?<![A-Za-z])(?:KB|NH|IBK|SC|kb|nh|ibk)(?![A-Za-z])"
+    r"|(?<![A-Za-z])(?:KB|NH|IBK|SC|kb|nh|ibk)(?![A-Za-z])|엔에이치|케이비"
     r"|口座|振込|振り込|送金|入金|銀行|ゆうちょ|普通預金|信用金庫|信金|UFJ|みずほ|りそな|三井住友"
 )
+_SEVEN = re.compile(r"(?<![0-9\-])[0-9]{7}(?![0-9\-円人件])")
 _OWN_SHAPE = _bounded(
     r"(?:3333|7979|7942)-[0-9]{2}-[0-9]{7}|1002-[0-9]{3}-[0-9]{6}|110-[0-9]{3}-[0-9]{6}"
     r"|[0-9]{6}-[0-9]{2}-[0-9]{6}|[0-9]{3}-[0-9]{6}-[0-9]{2}-?[0-9]{3}|3[0-9]{2}-[0-9]{4}-[0-9]{4}-[0-9]{2}"
 )
 """Account numbers of six banks that nothing else looks like."""
 _DAY = re.compile(r"(?:19|20)[0-9]{2}[ \-](?:0?[1-9]|1[0-2])[ \-][0-3]?[0-9](?![0-9])")
-_SHORT_ACCOUNT_CUE = re.compile(r"口座|普通|ゆうちょ|支店|記号")
+_SHORT_ACCOUNT_CUE = re.compile(r"口座|普通|ゆうちょ|支店|記号|普(?=[ :][0-9])")
+_JAPANESE_BANK = re.compile(r"銀行|UFJ|みずほ|りそな|三井住友(?!カード)|信金|農協")
+"""Beside a bank seven figures are an account, unless they are money."""
 _THING_CUE = re.compile(
     r"송장|주문|접수|바코드|バーコード|(?i:isbn)|쿠폰|예약 ?번호|인증|追跡|注文|伝票|予約番号|認証|整理番号"
 )
@@ -120,13 +115,13 @@ def detect_numbers(conversation: Conversation) -> list[Finding]:
             if _is_date(match[1]):
                 kind = "rrn" if int(match[2]) < 5 else "frn"
                 found.append(conversation.find(kind, *match.span()))
-        for kind, pattern in _LETTERED:
+        for kind, pattern in LETTERED:
             found += (
                 conversation.find(kind, *place)
                 for match in pattern.finditer(text, first, last)
                 for place in _places(match)
             )
-    for kind, pattern, cue in _CUED:
+    for kind, pattern, cue in CUED:
         found += (
             conversation.find(kind, *place)
             for match in matches_near(text, cue, _REACH, pattern)
@@ -135,97 +130,8 @@ def detect_numbers(conversation: Conversation) -> list[Finding]:
     return found
 
 
-_PLATE_LETTERS = "가나다라마거너더러머버서어저고노도로모보소오조구누두루무부수우주바사아자배하허호"
-_CAR_CUE = re.compile(
-    r"번호판|차량|차(?<![가-힣]차)(?=요|야|임|예요|입니다|인데)|차 ?번호"
-    r"|차 ?(?:좀 ?)?빼|주차|차주|내 ?차|렌트|렌터카|오토바이|ナンバー|車|レンタカー"
-)
-_PASSPORT_CUE = re.compile(r"여권|passport|Passport|PASSPORT|パスポート|旅券")
-_JP_PLATE = re.compile(
-    r"[一-龥ぁ-ん]{2,4} ?[0-9]{2,3} ?[のノ]?[\n ]?[ぁ-ん] ?"
-    r"(?:[0-9]{1,2}-?[0-9]{2}|[・. ]{1,3}[0-9]{1,3})(?![0-9])"
-)
-_JP_PLATE_SIGN = re.compile(r"[0-9] ?[のノ]?[\n ]?[ぁ-ん] ?[0-9・. ]")
-_LETTERED: tuple[tuple[Kind, Pattern[str]], ...] = (
-    (
-        "plate",
-        re.compile(
-            rf"[0-9](?<![0-9].)[0-9]{{1,2}} ?[{_PLATE_LETTERS}]"
-            r" ?[0-9]{4}(?![0-9원년개명분자])"
-        ),
-    ),
-    ("passport", re.compile(r"[MSRODGT](?<![A-Za-z0-9].)[0-9]{3}[A-Z][0-9]{4}(?![A-Za-z0-9])")),
-    ("passport", re.compile(r"[MSRODGT](?<![A-Za-z0-9].)[0-9]{8}(?![A-Za-z0-9])")),
-    ("business_number", re.compile(r"T[0-9]{13}(?![0-9])")),
-    (
-        "phone",
-        re.compile(
-            r"(0(?<![0-9]0)(?:1[016-9]|[789]0))[^0-9]{1,10}([0-9]{4})[^0-9]{1,10}([0-9]{4})(?![0-9년원명개점])"
-        ),
-    ),
-    ("account", re.compile(r"記号[はが: ]{0,3}[0-9]{5}(?![0-9])")),
-    ("licence", re.compile(r"[가-힣]{2} ?[0-9]{2}[- ][0-9]{6}[- ][0-9]{2}(?![0-9])")),
-    ("passport", re.compile(r"[A-HJ-NP-Z](?<![A-Za-z0-9].)[A-HJ-NP-Z][0-9]{7}(?![A-Za-z0-9])")),
-    (
-        "frn",
-        re.compile(r"[A-Z](?<![A-Za-z0-9].)[A-Z][0-9]{8}[A-Z]{2}(?![A-Za-z0-9])"),
-    ),  # 在留カード
-)
-_OF_FAMILY = f"[{''.join(name for name in lexicon.surnames() if len(name) == 1)}]"
-_BESIDE: dict[Kind, tuple[tuple[Kind, Pattern[str]], ...]] = {
-    "account": (
-        (
-            "name",
-            re.compile(
-                rf"[ ,\n(]{{0,3}}({_OF_FAMILY}[{lexicon.FIRST}][{lexicon.SECOND}])"
-                r"(?=\)|(?:으로|로|앞으로|님|씨|입니다|이에요|예요)(?![가-힣]))"
-            ),
-        ),
-        ("name", re.compile(r"[ ,\n(]{1,3}([ァ-ヴー]{2,6} [ァ-ヴー]{2,6})(?![ァ-ヴーa-z])")),
-    ),
-    "card": (
-        (
-            "card",
-            re.compile(
-                r"[^0-9\n]{0,3}(?:유효 ?기간|만료일?|有効期限|期限|(?i:exp))[^0-9\n]{0,4}"
-                r"((?:0[1-9]|1[0-2]) ?/ ?[0-9]{2})(?![0-9/])"
-            ),
-        ),
-    ),
-}
-"""What is told right after a number and belongs to it: the holder of an account, a card's last month."""
-_SAID = "0-9공영일이삼사오육칠팔구"
-_CUED: tuple[tuple[Kind, Pattern[str], Pattern[str]], ...] = (
-    (
-        "passport",
-        re.compile(
-            r"[A-Za-z](?<![A-Za-z0-9].)(?:[ \n-]?[0-9]){8}(?![0-9])"
-            r"|[A-Za-z](?<![A-Za-z0-9].)[ \n-]?[0-9]{3}[A-Za-z][0-9]{4}(?![0-9])"
-            r"|[A-Za-z]{2}(?:[ \n-]?[0-9]){7}(?![0-9])|(?<![0-9])[0-9]{8}(?![0-9])"
-        ),
-        _PASSPORT_CUE,
-    ),
-    (
-        "plate",
-        re.compile(
-            rf"[{_SAID}](?: ?[{_SAID}]){{1,2}}[ \n\-^]?"
-            rf"[{_PLATE_LETTERS}]에?[ \n\-^]?[{_SAID}](?: ?[{_SAID}]){{3}}"
-            r"|[가-힣]{2} [가-힣] [0-9]{4}(?![0-9])|[ぁ-ん] ?[0-9]{2}-[0-9]{2}(?![0-9])"
-        ),
-        _CAR_CUE,
-    ),
-    (
-        "card",
-        _bounded(rf"([0-9]{{4}}{_S}[0-9]{{4}})[^0-9]{{1,12}}([0-9]{{4}}{_S}[0-9]{{4}})"),
-        _CARD_CUE,
-    ),
-    ("plate", _JP_PLATE, _JP_PLATE_SIGN),
-)
-"""What needs a word beside it: small letters, separators, digits in words."""
-
-
 def _told_beside(conversation: Conversation, kind: Kind, end: int) -> Iterator[Finding]:
-    for of_it, pattern in _BESIDE.get(kind, ()):
+    for of_it, pattern in BESIDE.get(kind, ()):
         if match := pattern.match(conversation.folded, end):
             yield conversation.find(of_it, *match.span(1))
 
@@ -283,6 +189,9 @@ def _halves(text: str, start: int, end: int, before: str) -> Iterator[tuple[Kind
 def _accounts(text: str, start: int, end: int, near: str) -> Iterator[tuple[Kind, int, int]]:
     for match in _OWN_SHAPE.finditer(text, start, end):
         yield "account", *match.span()
+    if _JAPANESE_BANK.search(near):
+        for match in _SEVEN.finditer(text, start, end):
+            yield "account", *match.span()
     short = _SHORT_ACCOUNT_CUE.search(near)
     if short or _ACCOUNT_CUE.search(near):
         for match in _ACCOUNT.finditer(text, start, end):
@@ -339,8 +248,9 @@ def _is_business(match: Match[str]) -> bool:
 
 
 _CHECKED: tuple[tuple[Kind, Pattern[str], Callable[[Match[str]], bool], Pattern[str]], ...] = (
-    ("card", _CARD, _is_card, _CARD_CUE),
+    ("card", _CARD, _is_card, CARD_CUE),
     ("my_number", _MY_NUMBER, _is_my_number, _MY_NUMBER_CUE),
+    ("my_number", _MY_NUMBER_BY_THREES, _is_never, _MY_NUMBER_CUE),
     ("licence", _LICENCE, _is_licence, _LICENCE_CUE),
     ("licence", _JP_LICENCE, _is_never, _JP_LICENCE_CUE),
     ("business_number", _BUSINESS, _is_business, _BUSINESS_CUE),

@@ -12,6 +12,22 @@ _MAY_GO_ON = re.compile(
 )
 """Figures, or spelt-out ones that are no words."""
 
+_NOD = (
+    r"(?:응+|웅+|ㅇ+|ㅇㅋ|어+|[네넵넹예]+|오키|오케이|오케|그래|[그다]*음은?|잠[시깐]?만|ㄱㄱ"
+    r"|적는 ?중|받아 ?적는 ?중"
+    r"|うん|うんうん|はい|はいはい|おけ|オッケー|メモした|メモ中|次は?|それで|(?i:ok|yes))"
+    r"[ .,!?~ㅋㅎ。、！？〜]{0,4}"
+)
+_FIGURE = "[0-9공영일이삼사오육륙칠팔구〇零一二三四五六七八九]"
+NOD_BETWEEN_FIGURES = re.compile(rf"\n(?<={_FIGURE}\n){_NOD}(?=\n ?{_FIGURE}{{2}})")
+"""What the other one says while a number is told."""
+_ONLY_NOD = re.compile(_NOD)
+
+
+def is_nod(text: str) -> bool:
+    """Whether a message only tells that another one was heard."""
+    return _ONLY_NOD.fullmatch(text) is not None
+
 
 def neighbours(changed: Iterable[int], total: int) -> Iterator[int]:
     """The messages beside changed ones, -1 between groups that are not neighbours."""

@@ -26,7 +26,7 @@ from .finding import Finding, Kind, merge_findings
 from .names import NameModels, find_names
 from .normalize import Conversation
 from .pseudonyms import Pseudonyms
-from .reading_order import CONTEXT, neighbours, of_one_speaker
+from .reading_order import CONTEXT, is_nod, neighbours, of_one_speaker
 from .roster import PLACEHOLDER, Roster
 
 _MOST_ROUNDS = 5
@@ -289,7 +289,8 @@ class _Scrubber:
                     max(finding.start - starts[p], 0),
                     min(finding.end - starts[p], len(parts[p])),
                 )
-                if start < end and order[p] >= 0:
+                whole = (start, end) == (0, len(parts[p]))
+                if start < end and order[p] >= 0 and not (whole and is_nod(parts[p])):
                     pieces.append((order[p], start, end))
             originals = [(texts[n] or "")[start:end] for n, start, end in pieces]
             written = self._write(finding.kind, originals, room)
