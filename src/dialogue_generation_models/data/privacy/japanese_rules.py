@@ -8,11 +8,18 @@ from functools import lru_cache
 from typing import Protocol
 
 from . import japanese_lexicon as lexicon
+from .japanese_full_names import (
+    find_told,
+    full_name_length,
+    is_family,
+    is_katakana_name,
+    looks_like_family,
+)
 from .windows import matches_near
 from .word_lists import words
 
 _K, _H, _T = lexicon.KANJI, lexicon.HIRAGANA, lexicon.KATAKANA
-_TITLES = "部長|課長|係長|店長|社長|主任|監督"
+_TITLES = "部長|課長|係長|店長|社長|主任|監督|専務|常務|教授|会長|次長|室長|所長|校長|医師|コーチ"
 _HONORIFIC = (
     r"(?:さん(?!ま(?:[のがはをとや]|[^ぁ-ん]|\Z)|ぽ|ざん|ぞん|ぶつ|すう|せい|かく|さん)|さま(?!ざま)|ちゃん(?!ぽん)|くん(?!れん|しょう|せい|くん)"
     rf"|たん(?![{_H}{_T}])|先輩|先生|{_TITLES}|氏(?![{_K}])|君|様(?![式々相態子]))"
@@ -25,9 +32,9 @@ _HONOURED = re.compile(
     rf"|(?P<latin>[A-Z][a-z]{{1,14}}) ?(?={_HONORIFIC})"
 )
 _FAMILY_BEFORE = re.compile(rf"(?<![{_K}])([{_K}]{{1,4}}) \Z")
-_HONORIFIC_SIGN = re.compile(
-    "さん|さま|ちゃん|くん|たん|先輩|先生|部長|課長|係長|店長|社長|主任|監督|氏|君|様"
-)
+_FAMILY_AT_KANA = re.compile(rf"(?<![{_K}])([{_K}]{{2,4}}) ?\Z")
+_KATAKANA_BEFORE = re.compile(rf"(?<![{_T}])[{_T}]{{2,6}}[ ・]\Z")
+_HONORIFIC_SIGN = re.compile(f"さん|さま|ちゃん|くん|たん|先輩|先生|{_TITLES}|氏|君|様")
 """What is searched for first; every alternative begins with a letter, which `re` skips to."""
 _LONGEST_HONOURED = 16
 _LEARNED = (*_TITLES.split("|"), "先生", "先輩", "氏", "様", "君", "さま")
@@ -42,7 +49,7 @@ _DONE_PROPERLY = re.compile(
 """What is done properly rather than with somebody."""
 _KUN_OF_VERB = re.compile(r"くん(?:です|でし|だ|じゃ|の|か|で)")
 """行くんです is a verb's."""
-_KANJI_RUN = re.compile(rf"[{_K}]{{2,6}}")
+_KANJI_RUN = re.compile(rf"[{_K}](?:[{_K}]|ノ(?=[{_K}])){{1,6}}")
 _FIGURES = "一二三四五六七八九十百千万"
 _REACH = 12
 _ENDINGS = frozenset(
@@ -80,11 +87,21 @@ def find_japanese(text: str, model: JapaneseModel | None) -> Iterator[tuple[int,
         if _is_honoured(match[script], script, text[match.end() : match.end() + 8], judge):
             start, end = match.span(script)
             family = _FAMILY_BEFORE.search(text, max(0, start - 5), start)
-            if script == "kanji" and family and _is_family(family[1], model):
+            if script == "hiragana":
+                family = _FAMILY_AT_KANA.search(text, max(0, start - 6), start)
+            if script in ("kanji", "hiragana") and family and is_family(family[1], model):
                 start = family.start(1)
+            before = _KATAKANA_BEFORE.search(text, max(0, start - 8), start)
+            if script == "katakana" and before and is_katakana_name(text[before.start() : end]):
+                start = before.start()
             yield start, end
+    yield from find_told(text, model)
     for match in _KANJI_RUN.finditer(text):
         start, end = match.span()
+        length = full_name_length(match.group(), text[end : end + 8], model)
+        if length and _stands_alone(text, start, start + length):
+            yield start, start + length
+            continue
         is_known = _is_known(match.group()) or _is_somebody(match.group(), text, end)
         if match.group().endswith(lexicon.COMPANY):
             continue
@@ -94,11 +111,6 @@ def find_japanese(text: str, model: JapaneseModel | None) -> Iterator[tuple[int,
             yield start, end
         elif model is not None and model.find(match.group()):
             yield from _seen_in_context(text, start, end, model)
-
-
-def _is_family(word: str, model: JapaneseModel | None) -> bool:
-    found = () if model is None else model.find(word)
-    return word in lexicon.surnames() or found == ((0, len(word), "family"),)
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
@@ -139,6 +151,8 @@ def _is_honoured(name: str, script: str, after: str, model: JapaneseModel | None
     if found:
         begins_with_family = found[0][0] == 0 and found[0][2] == "family"
         return found[-1][1] == len(name) or (begins_with_family and name[-1] not in _ENDINGS)
+    if learned and looks_like_family(name):
+        return True
     least = 1 if after.startswith(("ちゃん", "くん")) else 2
     return (
         not learned
@@ -157,6 +171,7 @@ def _seen_in_context(
     for a, b, kind in model.find(around):
         a, b = a + first, b + first
         known = kind != "family" or text[a:b] in lexicon.surnames()
+        known = known or bool(lexicon.PERSON_DOES.match(text, b))
         known = known and text[a:b] not in lexicon.things()
         is_word = a > start and text[a] in _FIGURES  # 一日一善
         is_word = is_word or text[a : b - 1] in lexicon.things()

@@ -27,6 +27,8 @@ class KoreanNames:
         except ImportError:
             raise MissingExtraError("kiwipiepy", "data") from None
         self._kiwi: Any = Kiwi(num_workers=1)
+        self._unknown = self._kiwi.tokenize("뷁쀍꿿")[0].id
+        """What it calls a noun that its dictionary does not have: most full names are such."""
         self._known: dict[str, tuple[tuple[str, str], ...]] = {}
 
     def read(self, words: Iterable[str]) -> None:
@@ -35,11 +37,17 @@ class KoreanNames:
             self._known.clear()
         new = [word for word in words if word not in self._known]
         for word, tokens in zip(new, self._kiwi.tokenize(new), strict=True):
-            self._known[word] = tuple((token.form, token.tag) for token in tokens)
+            self._known[word] = tuple(
+                (token.form, "?" if token.id == self._unknown else token.tag) for token in tokens
+            )
 
     def is_name(self, word: str, name: str) -> bool:
         """Whether the model reads the beginning of `word` as the proper noun `name`."""
-        return self._tokens(word)[:1] == ((name, "NNP"),)
+        return self._tokens(word)[0] == (name, "NNP")
+
+    def is_unknown(self, word: str, name: str) -> bool:
+        """Whether the model reads the beginning of `word` as a noun `name` that it does not know."""
+        return self._tokens(word)[0] == (name, "?")
 
     def is_inflected(self, word: str) -> bool:
         """Whether the model reads `word` as a word that is no name, with particles or endings."""

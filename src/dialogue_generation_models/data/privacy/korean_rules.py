@@ -22,6 +22,10 @@ _SAID_OF_WORD = re.compile(" (?:말|단어|뜻|것|게|건|노래|영화|책|드
 _NUMBER = re.compile("[일이삼사오육칠팔구]{3}")
 """A day that is called by its figures: 육이오."""
 _DETERMINERS = frozenset("이한전주모여우하오나어국여지문양차현원")
+_SINGLE = "산준솔빈현훈윤율결설찬건혁호철웅석환람봄린슬견탁겸"
+"""Given names of one syllable: 허준, 김산."""
+_OTHER_BEGINNINGS = "반인지가기사제모여부대"
+"""Rare family names that begin many other words."""
 _TITLE = re.compile(
     rf"{lexicon.TITLE}(?:이|은|는|가|을|를|한테|께|께서|랑|이랑|도|의|께도|만|하고|과|와|이야|인데)?"
 )
@@ -39,11 +43,12 @@ _OF_VERBS = frozenset(("해진", "하진", "해선", "아라", "하나", "보나
 """Given names that verbs end in, too: 정해진, 위해선, 변하나."""
 _NOUN_ENDS = "성자선석서수식인아열원지"
 """What makes a longer noun of one: 모호성, 승인서."""
-Need: TypeAlias = Literal["", "word", "either", "honorific", "doubt", "model"]
+Need: TypeAlias = Literal["", "word", "either", "honorific", "title", "doubt", "model"]
 """What has to be asked before a word is taken for a name, the most certain first.
 
-`honorific`: only if one is the next word; `model`: if the name model says so; `either`: one of these two;
-`doubt`: unless the model says that the word is another one; `word`: the same, but a name without a model, too.
+`honorific`: only if one is the next word; `title`: if one is and the name model knows the name; `model`: if the
+name model says so; `either`: one of the first and the last; `doubt`: unless the model says
+that the word is another one; `word`: the same, but a name without a model, too.
 """
 _CERTAINTY = {need: place for place, need in enumerate(get_args(Need))}
 
@@ -64,6 +69,9 @@ class KoreanModel(Protocol):
 
     def is_name(self, word: str, name: str) -> bool:
         """Whether the beginning of a word is a proper noun."""
+
+    def is_unknown(self, word: str, name: str) -> bool:
+        """Whether the beginning of a word is a noun that no dictionary has."""
 
     def is_inflected(self, word: str) -> bool:
         """Whether a word is another one with particles or endings."""
@@ -95,12 +103,24 @@ def find_korean(text: str, model: KoreanModel | None) -> Iterator[tuple[int, int
             if word.endswith("라는") and _SAID_OF_WORD.match(text, at + len(word)):
                 continue
             if (
-                judgement.needs in ("honorific", "either")
+                judgement.needs in ("honorific", "either", "title")
                 and not _is_told(model, word, judgement)
                 and not _next_honorific(word).match(text, at + len(word))
             ):
                 continue
             yield at + judgement.start, at + judgement.end
+
+
+def korean_full_name(word: str, model: KoreanModel | None) -> int:
+    """Return how many letters of a word are a full name that it begins with, with its family name."""
+    judgement = _full_name(word)
+    if judgement is None or judgement.end < 3:
+        return 0
+    listed = word[judgement.end - 2 : judgement.end] in lexicon.given_names()
+    if judgement.needs in ("honorific", "either"):
+        return judgement.end if listed else 0
+    is_likely = listed or word[0] in words("korean_frequent_surnames")
+    return judgement.end if is_likely and _agrees(model, word, judgement) else 0
 
 
 def _next_honorific(word: str) -> re.Pattern[str]:
@@ -109,12 +129,24 @@ def _next_honorific(word: str) -> re.Pattern[str]:
 
 def _agrees(model: KoreanModel | None, word: str, judgement: Judgement) -> bool:
     if judgement.needs == "model":
-        return model is not None and model.is_name(word, word[judgement.start : judgement.end])
+        name = word[judgement.start : judgement.end]
+        return model is not None and (
+            model.is_name(word, name) or (_may_be_unknown(name) and model.is_unknown(word, name))
+        )
+    if judgement.needs == "title":
+        return model is not None and model.is_name(word, word)
     if judgement.needs == "doubt":
         return model is not None and not model.is_inflected(word)
     if judgement.needs == "word":
         return model is None or not model.is_compound(word[judgement.start :], judgement.end)
     return True
+
+
+def _may_be_unknown(name: str) -> bool:
+    """Whether a word that no dictionary has is a full name: 표태겸, and not 반차, 지정복."""
+    return len(name) > 2 and (
+        name[0] not in _OTHER_BEGINNINGS or name[-2:] in lexicon.given_names()
+    )
 
 
 def _is_name_before_title(
@@ -131,7 +163,9 @@ def _is_told(model: KoreanModel | None, word: str, judgement: Judgement) -> bool
     """Whether the model knows a full name, or a given name with 이, that no honorific follows."""
     name = word[judgement.start : judgement.end]
     listed = judgement.needs == "either" or name[-2:] in lexicon.given_names()
-    return len(word) > 2 and listed and model is not None and model.is_name(word, name)
+    if model is None or not listed or len(word) < 3:
+        return False
+    return model.is_name(word, name) or (len(name) > 2 and model.is_unknown(word, name))
 
 
 def _places(text: str, word: str) -> Iterator[int]:
@@ -162,6 +196,7 @@ def judge(word: str) -> Judgement | None:
     return None
 
 
+@lru_cache(maxsize=1 << 14)
 def _full_name(word: str) -> Judgement | None:
     if {word[:3], word[:4]} & words("korean_no_full_names") or _NUMBER.match(word):
         return None
@@ -175,7 +210,10 @@ def _with_family(word: str, length: int) -> Judgement | None:
     """Judge a word whose first letters are a family name."""
     family, given, after = word[:length], word[length : length + 2], word[length + 2 :]
     if len(given) < 2:
-        return Judgement(0, len(word), "either") if length == 2 and given else None
+        if length == 2:
+            return Judgement(0, len(word), "either") if given else None
+        is_frequent = family in words("korean_frequent_surnames") and given in _SINGLE
+        return Judgement(0, 2, "title") if is_frequent else None
     end = length + 2
     listed = given in lexicon.given_names()
     if not listed and not lexicon.may_be_given(given):
@@ -194,7 +232,7 @@ def _with_family(word: str, length: int) -> Judgement | None:
     is_place = given[1] in "도구동로리역주산"
     if not after:
         return Judgement(0, end, "honorific" if listed or is_place else "model")
-    if not listed and not is_place and _is_particle(given, after):
+    if (not listed or family in _DETERMINERS) and not is_place and _is_particle(given, after):
         return Judgement(0, end, "model")
     return None
 

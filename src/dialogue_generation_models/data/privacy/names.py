@@ -15,12 +15,15 @@ from itertools import chain
 
 from . import japanese_lexicon as japanese
 from . import korean_lexicon as korean
+from .addressed import is_addressed
 from .finding import Finding, merge_findings
+from .japanese_full_names import japanese_full_name
 from .japanese_names import JapaneseNames
 from .japanese_rules import find_japanese
 from .korean_names import KoreanNames
-from .korean_rules import find_korean
+from .korean_rules import find_korean, korean_full_name
 from .normalize import Conversation
+from .romanised_names import find_romanised
 from .roster import Roster
 from .windows import matches_near
 
@@ -36,6 +39,8 @@ _SPACED = re.compile(
 """What follows the first of some letters that each stand alone."""
 _SPLIT = re.compile(rf"\n{_LETTER}{{1,4}}(?:\n{_LETTER}{{1,3}}(?=\n)){{0,4}}\n{_LETTER}{{1,10}}")
 """Messages of a few letters, and the word after them."""
+_GOES_ON = re.compile(rf"{_MARK}({_LETTER}{{2,6}})(?!{_LETTER})")
+"""The word after them, whose first letter may be the name's last: 강 도 윤이."""
 _REACH = 40
 _GAP = re.compile(r"[ .·・_*~\-/\n]+")
 _LATIN_BEFORE = re.compile(r"[A-Za-zÀ-ÿ0-9@._\-]\Z")
@@ -44,6 +49,7 @@ _LATIN_CALLED = re.compile(r" ?(?:씨|님|야|형|누나|언니|오빠|さん|�
 _LATIN_HONOURED = re.compile(
     r"[A-Z](?<![A-Za-z].)[a-z]{1,15}(?: [A-Z][a-z]{1,15})?(?= ?(?:씨|님|형|누나|언니|오빠)(?![가-힣]{2}))"
 )
+_LATIN_WORDS = re.compile(r" (?<=[A-Za-z] )[A-Za-z]{2}")
 _LATIN_TITLED = re.compile(r"M(?:r|rs|s)\.? ([A-Z][a-z]{1,15}(?: [A-Z][a-z]{1,15})?)")
 _INTRODUCED = (
     re.compile(
@@ -126,6 +132,8 @@ def _stands_as_name(text: str, start: int, end: int, roster: Roster) -> bool:
     name = text[start:end]
     form = roster.forms.get(name) or roster.forms.get(name.replace(" ", ""))
     is_word = form is not None and form.is_word
+    if is_word and is_addressed(text, start, end, frozenset(roster.forms)):
+        return True
     if "가" <= name[-1] <= "힣":
         return _stands_korean(text, start, end, is_word)
     if text.startswith(japanese.COMPANY, end):
@@ -223,11 +231,45 @@ def _without_gaps(text: str, roster: Roster) -> Iterator[tuple[int, int]]:
                 yield first, last
 
 
+def _spaced_third_persons(text: str, models: NameModels | None) -> Iterator[tuple[int, int]]:
+    """Full names of which each letter stands alone: 김 민 수, 홍.길.동, 山 田 花 子."""
+    for match in _SPACED.finditer(f"\n{text}"):
+        first, last = match.start() - 2, match.end() - 1
+        goes_on = _GOES_ON.match(text, last)
+        for end in (last, goes_on.end()) if goes_on else (last,):
+            places = [i for i in range(first, end) if not _GAP.match(text[i])]
+            span = _full_name_of(text, places, sum(i < last for i in places) + 1, models)
+            if span:
+                yield span
+                break
+
+
+def _full_name_of(
+    text: str, places: list[int], most: int, models: NameModels | None
+) -> tuple[int, int] | None:
+    """Return the place of a name made of letters at some places, one of the first three its first."""
+    joined = "".join(text[i] for i in places)
+    if set(joined) <= set("이가은는을를와과의도"):  # 이/가, 은/는
+        return None
+    for skipped in range(min(3, len(places) - 1)):
+        rest = joined[skipped:]
+        if _HANGUL.match(rest):
+            length = korean_full_name(rest, models.korean if models else None)
+        else:
+            length = japanese_full_name(rest, models.japanese if models else None)
+        if 2 <= length <= most - skipped:
+            return places[skipped], places[skipped + length - 1] + 1
+    return None
+
+
 def _third_persons(text: str, models: NameModels | None) -> Iterator[tuple[int, int]]:
+    yield from _spaced_third_persons(text, models)
     if _HANGUL.search(text):
         yield from find_korean(text, models.korean if models else None)
     if _KANA_OR_KANJI.search(text):
         yield from find_japanese(text, models.japanese if models else None)
+    if _LATIN_WORDS.search(text):
+        yield from find_romanised(text)
     for match in _LATIN_HONOURED.finditer(text):
         yield match.span()
     for match in _LATIN_TITLED.finditer(text):

@@ -116,6 +116,8 @@ class Roster:
                 or form.given in japanese.ordinary_words()
             )
             self.forms.setdefault(form.given, Form("", form.given, word))
+        elif form.family and form.given:
+            self.forms.setdefault(form.given, Form("", form.given, True))
         if form.family and (form.family in japanese.surnames() and len(form.family) > 1):
             self.forms.setdefault(
                 form.family, Form(form.family, "", form.family in japanese.places())
