@@ -310,6 +310,29 @@ def test_desktop_names_are_one_word_without_evidence(tmp_path: Path) -> None:
     assert [tuple(m)[1:] for m in chat.messages] == [("葵", "おは よう"), ("健", "うん そうだね")]
 
 
+def test_desktop_names_of_two_words_with_little_evidence(tmp_path: Path) -> None:
+    said = [
+        *(
+            "山田 花子 おはよう",
+            "健 おは よう",
+            "佐藤 ひかり🌸 今日 ひま?",
+            "김 민수 안녕 하세요",
+            "Hanako Mori hi there",
+        ),
+        *("緑 色 紙 が 好き", "緑 色 紙 も 好き", "緑 色 紙 は?"),
+    ]
+    text = DESKTOP_DAY + "".join(f"10:0{n} {line}\n" for n, line in enumerate(said))
+    (chat,), _ = load(tmp_path / "a.txt", text)
+    assert [tuple(m)[1:] for m in chat.messages][:6] == [
+        ("山田 花子", "おはよう"),
+        ("健", "おは よう"),
+        ("佐藤 ひかり🌸", "今日 ひま?"),
+        ("김 민수", "안녕 하세요"),
+        ("Hanako Mori", "hi there"),
+        ("緑 色 紙", "が 好き"),
+    ]
+
+
 def android(first: int, last: int, *, room: str = "방", left_out: int = -1) -> str:
     """Write the messages of some minutes, two a minute, one of them said twice."""
     lines = [f"{room} 님과 카카오톡 대화", "저장한 날짜 : 2022년 11월 3일 오전 11:29", "", ""]

@@ -4,7 +4,8 @@
   opens a body and never closes is an ordinary character.
 - Dates such as `Tue, 06/01/2026` are read by their weekday.
 - The desktop writes no header, and names with spaces run into the bodies. Which words are a name, the first
-  lines tell: a word that may follow a name's first word and does so again and again belongs to it.
+  lines tell: a word that follows a name's first word each time belongs to it, and so does a given name after a
+  family name (山田 花子), however little they wrote.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from datetime import date
 
 from ..chats import Message
+from ..privacy.full_names import is_full_name
 from .account import Assembler, LineClass, Record
 from .encodings import peek
 from .stamps import CLOCK, parse_clock, parse_day
@@ -235,6 +237,8 @@ class _Names:
 
     _ENOUGH = 5
     """Records in which a word must follow a name's words to be one of them."""
+    _SAME = 3
+    """Records in which always the same word follows, if no other one ever does."""
     _MOST_WORDS = 4
 
     def __init__(self, records: list[str]) -> None:
@@ -251,9 +255,13 @@ class _Names:
                 record[len(name)] if len(record) > len(name) + 1 else "", []
             ).append(record)
         counts = [len(same) for word, same in following.items() if word]
-        is_name = "" not in following and min(counts, default=0) >= self._ENOUGH
+        is_name = "" not in following and (
+            min(counts, default=0) >= self._ENOUGH
+            or (len(counts) == 1 and counts[0] >= self._SAME)
+            or (len(name) == 1 and all(is_full_name(name[0], word) for word in following))
+        )
         if name and (len(name) == self._MOST_WORDS or not is_name):
-            if len(records) >= self._ENOUGH:
+            if len(records) >= self._ENOUGH or len(name) > 1:
                 self.known.add(" ".join(name))
             return
         for word, same in following.items():
