@@ -62,7 +62,7 @@ def start_together(count: int, *arguments: str) -> list[subprocess.Popen[str]]:
     [
         ("seed=5", 1, "holds a run with another recipe"),  # met by the main process, others wait
         ("data_root=nowhere", 1, "is not in nowhere"),  # met by all
-        ("optimizer=sgd", 1, "Illegal value"),  # the recipe is wrong
+        ("optimizer=sgd", 2, "Illegal value"),  # the command line is wrong
         ("stages.0.learning_rate=1e30", 1, "no longer finite"),  # met by all in the middle
     ],
 )
