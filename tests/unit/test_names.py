@@ -297,3 +297,22 @@ def test_a_given_name_of_a_sender(sender: str, text: str, expected: str) -> None
     room = Roster()
     room.add_sender(sender)
     assert found([text], room) == [expected]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "김 " * 50_000,
+        "さくら、" * 25_000,
+        "하늘 " * 35_000,
+        "Kim " * 25_000,
+        "タナカ・" * 25_000,
+        "喧嘩" * 50_000,
+    ],
+    ids=lambda text: text[:4],
+)
+def test_hostile_text_ends(text: str) -> None:
+    room = Roster()
+    for sender in SENDERS:
+        room.add_sender(sender)
+    assert isinstance(find_names(Conversation.from_texts([text]), room), list)

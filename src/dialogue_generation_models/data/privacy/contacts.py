@@ -38,6 +38,12 @@ _SUFFIX = re.compile(
     r"\.(?:com|net|org|info|biz|edu|kr|jp|io|me|gg|tv|be|ly|gl|app|dev|shop|store|site|page|blog|link|club|xyz|online"
     r"|co\.kr|co\.jp|ne\.jp|or\.kr|or\.jp|ac\.kr|go\.kr)(?![A-Za-z0-9\-])(?:[/?:][!-~]{0,2000})?"
 )
+_PORTALS = frozenset(
+    words(
+        "naver.com google.com daum.net youtube.com gmail.com kakao.com yahoo.co.jp nate.com amazon.co.jp"
+    )
+)
+"""Everybody's places, unless somebody's page on them follows."""
 _HOST = re.compile(r"(?<![A-Za-z0-9@])[A-Za-z0-9][A-Za-z0-9\-.]{0,80}\Z")
 
 _WORD = re.compile(r"[A-Za-z0-9._][A-Za-z0-9_.\-]{2,39}")
@@ -108,7 +114,7 @@ def _links(conversation: Conversation, text: str) -> Iterator[Finding]:
     for match in _SUFFIX.finditer(text):
         first = max(0, match.start() - 81)
         host = _HOST.search(text[first : match.start()])
-        if host:
+        if host and host.group() + match.group() not in _PORTALS:
             yield conversation.find("url", first + host.start(), match.end())
 
 

@@ -18,20 +18,26 @@ from .word_lists import words
 
 _K, _H, _T = lexicon.KANJI, lexicon.HIRAGANA, lexicon.KATAKANA
 _OF_GIVEN = (
-    "翔颯湊蓮悠陽葵結愛莉凛凜咲彩花奈菜希真大輝斗太也樹生琉瑠璃緒音羽乃叶夢望朔奏響律蒼碧唯柚杏桃梨紗沙里穂帆琴詩歌和佳華"
+    "翔颯湊蓮向悠陽葵結愛莉凛凜咲彩花奈菜希真大輝斗太也樹生琉瑠璃緒音羽乃叶夢望朔奏響律蒼碧唯柚杏桃梨紗沙里穂帆琴詩歌和佳華"
     "香芽萌依紬心春夏秋海月光朝暁優悟慎健康仁智信勇剛武英哲隆博誠美子恵衣絵江代実明彦吾司史士之弘裕行幸志紀貴基雄男夫朗亮"
     "郎一二平哉介輔人千早直尚晴遥澪怜玲涼良諒遼龍竜虎鷹岳昴晃昇進勝利孝考敬圭恭純淳順俊駿隼晶舞麻茉万由友有祐佑雅理晋"
 )
 """Kanji that given names are made of."""
 _ENDS_GIVEN = (
-    "太斗真也介輔人樹希奈菜美子香花衣乃郎一二平哉音羽里沙紗佳恵江代絵実海月咲莉愛心春夏秋生明彦吾悟司史士之弘裕行幸志紀"
+    "向太斗真也介輔人樹希奈菜美子香花衣乃郎一二平哉音羽里沙紗佳恵江代絵実海月咲莉愛心春夏秋生明彦吾悟司史士之弘裕行幸志紀"
     "貴輝基雄男夫朗亮翔穂帆緒凛葵陽依織翼雅理"
 )
-ENDS_FAMILY = "川田山村本野原井島嶋崎橋木林沢澤藤谷瀬岡坂津浦尾塚辺宮森池倉堀科渕"
+ENDS_FAMILY = "口川田山村本野原井島嶋崎橋木林沢澤藤谷瀬岡坂津浦尾塚辺宮森池倉堀科渕"
 """Kanji that family names end in."""
 _NO_FAMILY = frozenset(
     (
         "農林",
+        "窓口",
+        "人口",
+        "入口",
+        "出口",
+        "悪口",
+        "裏口",
         "森林",
         "河川",
         "土木",
@@ -53,6 +59,8 @@ _TOLD = re.compile(
     rf"(?:予約名|宛名|宛先|差出人|受取人|名義人?|氏名|フリガナ|お名前)[はが: ]{{0,3}}"
     rf"([{_T}]{{2,8}}(?:[ ・][{_T}]{{2,8}})?|[{_K}]{{2,6}}(?: [{_K}]{{1,3}})?)(?=[ でにをとのは、。\n]|\Z)"
 )
+_BOOKED = re.compile(rf"予約(?:名|者)?[はも] ?([{_T}]{{2,8}})(?=[でのと])")
+_BOOKED_SIGN = re.compile("予約")
 _TOLD_SIGN = re.compile("予約名|宛名|宛先|差出人|受取人|名義|氏名|フリガナ|お名前")
 _SAYS_NAME = re.compile(
     rf"(?<![{_K}])([{_K}]{{1,4}})(?=と申し|といいます|と言います)|(?<=[部課店室科組社]の)([{_K}]{{2,4}})(?=です)"
@@ -71,6 +79,9 @@ def find_told(text: str, model: JapaneseModel | None) -> Iterator[tuple[int, int
     """Yield the places of names that are told to be somebody's, and of full names in katakana."""
     for match in matches_near(text, _TOLD_SIGN, 2, _TOLD, 24):
         yield match.span(1)
+    for match in matches_near(text, _BOOKED_SIGN, 2, _BOOKED, 12):
+        if is_katakana_reading(match[1]):
+            yield match.span(1)
     for match in matches_near(text, _SAYS_SIGN, 8, _SAYS_NAME, 2):
         group = match.lastindex or 1
         if is_family(match[group], model) or (model and model.find(match[group])):
@@ -83,7 +94,7 @@ def find_told(text: str, model: JapaneseModel | None) -> Iterator[tuple[int, int
 
 
 _MEETS_SIGN = re.compile(
-    "喧嘩|けんか|付き合|別れ|結婚|告白|振られ|会っ|会う|飲み|飲ん|遊び|遊ん|遅刻|寝坊|熱出|熱が|早退|欠席"
+    "喧嘩|けんか|付き合|別れ|結婚|告白|振られ|会っ|会う|飲み|飲ん|遊び|遊ん|遅刻|寝坊|熱出|熱が|早退|欠席|事故|入院|倒れ|骨折|引っ越|合格|泣い|怒っ"
 )
 
 
@@ -118,14 +129,17 @@ def full_name_length(run: str, after: str, model: JapaneseModel | None) -> int:
         if not given:
             kana = _kana_given(after)
             return length + kana if kana else 0
-        if given == "博士" or (len(given) == 1 and family in lexicon.things()):
+        if given in ("博士", "豪") or (len(given) == 1 and family in lexicon.things()):
             continue  # 大島紬 is cloth
-        made_of = len(given) <= 3 and all(letter in _OF_GIVEN for letter in given)
-        if made_of and (
-            given in lexicon.given_names() or (len(given) > 1 and given[-1] in _ENDS_GIVEN)
-        ):
+        if is_made_as_given(given) or (len(given) == 1 and given in lexicon.given_names()):
             return len(run)
     return 0
+
+
+def is_made_as_given(word: str) -> bool:
+    """Whether two or three Kanji are such as given names are made of."""
+    made_of = 2 <= len(word) <= 3 and all(letter in _OF_GIVEN for letter in word)
+    return made_of and (word in lexicon.given_names() or word[-1] in _ENDS_GIVEN)
 
 
 def japanese_full_name(word: str, model: JapaneseModel | None) -> int:
@@ -158,10 +172,19 @@ def _kana_given(after: str) -> int:
     return 0
 
 
+def is_katakana_reading(text: str) -> bool:
+    """Whether a word in katakana is a family name's reading."""
+    return _hiragana(text) in words("japanese_surname_readings")
+
+
+def _hiragana(text: str) -> str:
+    return "".join(chr(ord(c) - 0x60) if "ァ" <= c <= "ヶ" else c for c in text)
+
+
 @lru_cache(maxsize=1 << 14)
 def is_katakana_name(text: str) -> bool:
     """Whether a word in katakana is a family name's reading and a given name's."""
-    hiragana = "".join(chr(ord(c) - 0x60) if "ァ" <= c <= "ヶ" else c for c in text)
+    hiragana = _hiragana(text)
     families, given = words("japanese_surname_readings"), words("japanese_given_readings")
     family, sign, rest = hiragana.replace("・", " ").partition(" ")
     if sign:

@@ -80,6 +80,8 @@ def things() -> frozenset[str]:
 
 def split_full_name(text: str) -> tuple[str, str] | None:
     """Return family name and given name of a name in Kanji, or None if no known family name begins it."""
+    if text in surnames():  # 久保田 is no 久保
+        return None
     for length in (3, 2, 1):
         if text[:length] in surnames() and len(text) > length:
             given = text[length:]

@@ -13,6 +13,7 @@ from .japanese_full_names import (
     full_name_length,
     is_family,
     is_katakana_name,
+    is_made_as_given,
     looks_like_family,
 )
 from .windows import matches_near
@@ -141,7 +142,8 @@ def _is_honoured(name: str, script: str, after: str, model: JapaneseModel | None
         )
         pause = after.startswith("たん") and name[-1] in "って"  # いったん, してたん
         return not (learned or verb or adverb or pause or name[-1] in "のはがをにでも")
-    if name[-1] in words("japanese_verbs") and _KUN_OF_VERB.match(after):
+    is_verb = name[-1] in words("japanese_verbs") and not is_made_as_given(name)
+    if is_verb and _KUN_OF_VERB.match(after):
         return False
     if after.startswith(_PROPERLY):
         learned = True

@@ -46,8 +46,14 @@ class KoreanNames:
         return self._tokens(word)[0] == (name, "NNP")
 
     def is_unknown(self, word: str, name: str) -> bool:
-        """Whether the model reads the beginning of `word` as a noun `name` that it does not know."""
-        return self._tokens(word)[0] == (name, "?")
+        """Whether the model does not know the beginning of `word`: a new noun, or syllables one by one."""
+        tokens = self._tokens(word)
+        if tokens[0] == (name, "?"):
+            return True
+        parts = tokens[: len(name)]
+        return [form for form, _ in parts] == [*name] and all(
+            tag[0] in "N?" or tag in ("MM", "XPN") for _, tag in parts
+        )
 
     def is_inflected(self, word: str) -> bool:
         """Whether the model reads `word` as a word that is no name, with particles or endings."""

@@ -24,6 +24,8 @@ _NUMBER = re.compile("[일이삼사오육칠팔구]{3}")
 _DETERMINERS = frozenset("이한전주모여우하오나어국여지문양차현원")
 _SINGLE = "산준솔빈현훈윤율결설찬건혁호철웅석환람봄린슬견탁겸"
 """Given names of one syllable: 허준, 김산."""
+_COUNTED = re.compile("[한백천이오육구][달명번개시분년살장잔층]")
+"""백 명 중, 한달안."""
 _OTHER_BEGINNINGS = "반인지가기사제모여부대"
 """Rare family names that begin many other words."""
 _TITLE = re.compile(
@@ -43,12 +45,12 @@ _OF_VERBS = frozenset(("해진", "하진", "해선", "아라", "하나", "보나
 """Given names that verbs end in, too: 정해진, 위해선, 변하나."""
 _NOUN_ENDS = "성자선석서수식인아열원지"
 """What makes a longer noun of one: 모호성, 승인서."""
-Need: TypeAlias = Literal["", "word", "either", "honorific", "title", "doubt", "model"]
+Need: TypeAlias = Literal["", "word", "either", "honorific", "office", "title", "doubt", "model"]
 """What has to be asked before a word is taken for a name, the most certain first.
 
-`honorific`: only if one is the next word; `title`: if one is and the name model knows the name; `model`: if the
-name model says so; `either`: one of the first and the last; `doubt`: unless the model says
-that the word is another one; `word`: the same, but a name without a model, too.
+`honorific`: only if one is the next word; `office`: only if that is an office; `title`: if one is and the name
+model knows the name; `model`: if the name model says so; `either`: one of the first and this; `doubt`: unless
+the model says that the word is another one; `word`: the same, but a name without a model, too.
 """
 _CERTAINTY = {need: place for place, need in enumerate(get_args(Need))}
 
@@ -103,12 +105,19 @@ def find_korean(text: str, model: KoreanModel | None) -> Iterator[tuple[int, int
             if word.endswith("라는") and _SAID_OF_WORD.match(text, at + len(word)):
                 continue
             if (
-                judgement.needs in ("honorific", "either", "title")
+                judgement.needs in ("honorific", "either", "title", "office")
                 and not _is_told(model, word, judgement)
-                and not _next_honorific(word).match(text, at + len(word))
+                and not _next_honorific(word, judgement.needs).match(text, at + len(word))
             ):
                 continue
             yield at + judgement.start, at + judgement.end
+
+
+def korean_spaced_name(letters: str, model: KoreanModel | None) -> int:
+    """As `korean_full_name`, of letters that stand alone, whatever other ones follow: 백 도 진 그 사람."""
+    length = korean_full_name(letters, model)
+    listed = letters[1:3] in lexicon.given_names() - lexicon.ordinary_words()
+    return length or (3 if listed and letters[0] in words("korean_frequent_surnames") else 0)
 
 
 def korean_full_name(word: str, model: KoreanModel | None) -> int:
@@ -123,8 +132,9 @@ def korean_full_name(word: str, model: KoreanModel | None) -> int:
     return judgement.end if is_likely and _agrees(model, word, judgement) else 0
 
 
-def _next_honorific(word: str) -> re.Pattern[str]:
-    return lexicon.NEXT_OFFICE if word in lexicon.DETERMINERS else lexicon.NEXT_HONORIFIC
+def _next_honorific(word: str, needs: Need) -> re.Pattern[str]:
+    is_unsure = word in lexicon.DETERMINERS or needs == "office"
+    return lexicon.NEXT_OFFICE if is_unsure else lexicon.NEXT_HONORIFIC
 
 
 def _agrees(model: KoreanModel | None, word: str, judgement: Judgement) -> bool:
@@ -144,9 +154,10 @@ def _agrees(model: KoreanModel | None, word: str, judgement: Judgement) -> bool:
 
 def _may_be_unknown(name: str) -> bool:
     """Whether a word that no dictionary has is a full name: 표태겸, and not 반차, 지정복."""
-    return len(name) > 2 and (
-        name[0] not in _OTHER_BEGINNINGS or name[-2:] in lexicon.given_names()
-    )
+    if len(name) < 3 or len(set(name)) == 1:
+        return False
+    is_other = name[0] in _OTHER_BEGINNINGS or _COUNTED.match(name)
+    return not is_other or name[-2:] in lexicon.given_names()
 
 
 def _is_name_before_title(
@@ -344,7 +355,8 @@ def _family_name(word: str) -> Judgement | None:
     """A family name with a title: 김과장님, 박쌤, 최씨."""
     family, after = word[:1], word[1:]
     if family not in words("korean_frequent_surnames") and family not in "이오유":
-        return None
+        is_rare = not after and family in lexicon.surnames() and family not in lexicon.DETERMINERS
+        return Judgement(0, 1, "office") if is_rare else None
     if {word[:3], word[:4]} & words("korean_no_titles"):
         return None
     if not after and word in words("korean_frequent_surnames"):

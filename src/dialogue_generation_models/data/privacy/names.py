@@ -17,11 +17,11 @@ from . import japanese_lexicon as japanese
 from . import korean_lexicon as korean
 from .addressed import is_addressed
 from .finding import Finding, merge_findings
-from .japanese_full_names import japanese_full_name
+from .japanese_full_names import is_made_as_given, japanese_full_name
 from .japanese_names import JapaneseNames
 from .japanese_rules import find_japanese
 from .korean_names import KoreanNames
-from .korean_rules import find_korean, korean_full_name
+from .korean_rules import find_korean, korean_spaced_name
 from .normalize import Conversation
 from .romanised_names import find_romanised
 from .roster import Roster
@@ -39,7 +39,7 @@ _SPACED = re.compile(
 """What follows the first of some letters that each stand alone."""
 _SPLIT = re.compile(rf"\n{_LETTER}{{1,4}}(?:\n{_LETTER}{{1,3}}(?=\n)){{0,4}}\n{_LETTER}{{1,10}}")
 """Messages of a few letters, and the word after them."""
-_GOES_ON = re.compile(rf"{_MARK}({_LETTER}{{2,6}})(?!{_LETTER})")
+_GOES_ON = re.compile(rf"{_MARK}({_LETTER}{{2,16}})(?!{_LETTER})")
 """The word after them, whose first letter may be the name's last: 강 도 윤이."""
 _REACH = 40
 _GAP = re.compile(r"[ .·・_*~\-/\n]+")
@@ -53,10 +53,12 @@ _LATIN_WORDS = re.compile(r" (?<=[A-Za-z] )[A-Za-z]{2}")
 _LATIN_TITLED = re.compile(r"M(?:r|rs|s)\.? ([A-Z][a-z]{1,15}(?: [A-Z][a-z]{1,15})?)")
 _INTRODUCED = (
     re.compile(
-        r"이름[은이] ?(?:요 )?([가-힣]{2,4}?)(?=입니다|이에요|예요|이야|야|임|인데|이라고|라고|래|[ .!?,\n]|$)"
+        r"이름(?:[은이]|(?= )) ?(?:요 )?([가-힣]{2,4}?)(?=입니다|이에요|예요|이야|야|임|인데"
+        r"|이라고|라고|이래|래|[ .!?,\n]|$)"
     ),
     re.compile(
-        r"(?:본명|성함|예명)[은이] ?([가-힣]{2,4}?)(?=입니다|이에요|예요|이야|야|임|이라고|라고|래|[ .!?,\n]|$)"
+        r"(?:본명|성함|예명)[은이] ?([가-힣]{2,4}?)(?=입니다|이에요|예요|이야|야|임|이라고|라고"
+        r"|이래|래|[ .!?,\n]|$)"
     ),
     re.compile(
         rf"名前は([{_JAPANESE}]{{2,6}}?)(?=です|だよ|っていう|といいます|と言います|[。、\n ]|$)"
@@ -254,7 +256,7 @@ def _full_name_of(
     for skipped in range(min(3, len(places) - 1)):
         rest = joined[skipped:]
         if _HANGUL.match(rest):
-            length = korean_full_name(rest, models.korean if models else None)
+            length = korean_spaced_name(rest, models.korean if models else None)
         else:
             length = japanese_full_name(rest, models.japanese if models else None)
         if 2 <= length <= most - skipped:
@@ -287,10 +289,14 @@ def _may_be_name(word: str, models: NameModels | None) -> bool:
         given = split[1] if split and len(word) > 2 else word
         if given in korean.given_names():
             return True
+        if split and len(word) > 2 and given in korean.ordinary_words():
+            return True
         return (
-            models is not None and korean.may_be_given(given) and models.korean.is_name(word, word)
+            models is not None
+            and korean.may_be_given(given)
+            and (models.korean.is_name(word, word) or models.korean.is_unknown(word, word))
         )
-    known = word in japanese.surnames() or word in japanese.given_names()
+    known = word in japanese.surnames() or word in japanese.given_names() or is_made_as_given(word)
     if known or japanese.split_full_name(word):
         return True
     return models is not None and models.japanese.find(word)[-1:] == ((0, len(word), "name"),)

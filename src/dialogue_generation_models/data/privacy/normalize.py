@@ -60,6 +60,8 @@ _PARTS = re.compile(
     rf"[^0-9]{{1,30}}?(?<![가-힣一-龥])([{_D}]{{4}})(?![{_D}])"
 )
 """A phone number told in parts, with words in between."""
+_PLATE = re.compile(r"[0-9]{2,3} ?[오구사] ?[0-9]{4}")
+"""A car's, whose letter is no figure."""
 _FOURS = re.compile(rf"[{_D}]{{4}}(?:[^{_D}]{{1,3}}[{_D}]{{4}}){{2,3}}")
 """Of a card, of My Number."""
 _SPELT = re.compile(
@@ -286,8 +288,7 @@ def _word_edits(text: str) -> Iterator[_Edit]:
             yield from (_Edit(*edit) for edit in spoken_digits(text, first, last))
 
 
-def _digit_edits(text: str) -> Iterator[_Edit]:
-    """Fold runs of digits and separators; one edit a letter, so that offsets stay exact."""
+def _part_edits(text: str) -> Iterator[_Edit]:
     for match in _PARTS.finditer(text):
         for start, end in (match.span(1), match.span(2)):
             for i in range(start, end):
@@ -295,8 +296,15 @@ def _digit_edits(text: str) -> Iterator[_Edit]:
         if match.group()[0] in "〇零":
             for i in range(match.start(), match.start() + 3):
                 yield _Edit(i, i + 1, _DIGITS[text[i]])
+
+
+def _digit_edits(text: str) -> Iterator[_Edit]:
+    """Fold runs of digits and separators; one edit a letter, so that offsets stay exact."""
+    yield from _part_edits(text)
     for match in _RUN.finditer(text):
         run, offset = match.group(), match.start()
+        if _PLATE.fullmatch(run):
+            continue
         places = [i for i, letter in enumerate(run) if letter in _DIGITS]
         chosen = _spelt_digits(run, places)
         lone = len(places) >= 7 and all(b - a > 1 for a, b in pairwise(places))
