@@ -65,7 +65,7 @@ _TOLD_SIGN = re.compile("予約名|宛名|宛先|差出人|受取人|名義|氏�
 _SAYS_NAME = re.compile(
     rf"(?<![{_K}])([{_K}]{{1,4}})(?=と申し|といいます|と言います)|(?<=[部課店室科組社]の)([{_K}]{{2,4}})(?=です)"
 )
-_SAYS_SIGN = re.compile("と申し|といいます|と言います|です")
+_SAYS_SIGN = re.compile(f"と申し|といいます|と言います|です(?<=[{_K}]です)")
 
 
 class JapaneseModel(Protocol):

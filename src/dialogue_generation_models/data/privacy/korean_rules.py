@@ -6,11 +6,12 @@ A word is judged alone, so its judgement is remembered: a chat's words repeat.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from . import korean_lexicon as lexicon
+from .korean_model import KoreanModel, may_be_unknown
 from .word_lists import words
 
 _RUN = re.compile(r"[가-힣]+")
@@ -24,10 +25,6 @@ _NUMBER = re.compile("[일이삼사오육칠팔구]{3}")
 _DETERMINERS = frozenset("이한전주모여우하오나어국여지문양차현원")
 _SINGLE = "산준솔빈현훈윤율결설찬건혁호철웅석환람봄린슬견탁겸"
 """Given names of one syllable: 허준, 김산."""
-_COUNTED = re.compile("[한백천이오육구][달명번개시분년살장잔층]")
-"""백 명 중, 한달안."""
-_OTHER_BEGINNINGS = "반인지가기사제모여부대"
-"""Rare family names that begin many other words."""
 _TITLE = re.compile(
     rf"{lexicon.TITLE}(?:이|은|는|가|을|를|한테|께|께서|랑|이랑|도|의|께도|만|하고|과|와|이야|인데)?"
 )
@@ -63,25 +60,6 @@ class Judgement(NamedTuple):
     needs: Need = ""
 
 
-class KoreanModel(Protocol):
-    """What the rules ask a name model."""
-
-    def read(self, words: Iterable[str]) -> None:
-        """Look at words before they are asked about."""
-
-    def is_name(self, word: str, name: str) -> bool:
-        """Whether the beginning of a word is a proper noun."""
-
-    def is_unknown(self, word: str, name: str) -> bool:
-        """Whether the beginning of a word is a noun that no dictionary has."""
-
-    def is_inflected(self, word: str) -> bool:
-        """Whether a word is another one with particles or endings."""
-
-    def is_compound(self, word: str, length: int) -> bool:
-        """Whether a word begins with a noun that ends within its first letters."""
-
-
 def find_korean(text: str, model: KoreanModel | None) -> Iterator[tuple[int, int]]:
     """Yield the places of names.
 
@@ -115,9 +93,13 @@ def find_korean(text: str, model: KoreanModel | None) -> Iterator[tuple[int, int
 
 def korean_spaced_name(letters: str, model: KoreanModel | None) -> int:
     """As `korean_full_name`, of letters that stand alone, whatever other ones follow: 백 도 진 그 사람."""
-    length = korean_full_name(letters, model)
-    listed = letters[1:3] in lexicon.given_names() - lexicon.ordinary_words()
-    return length or (3 if listed and letters[0] in words("korean_frequent_surnames") else 0)
+    if letters[0] not in lexicon.surnames() and letters[:2] not in lexicon.surnames():
+        return 0
+    given = letters[1:3]
+    listed = given in lexicon.given_names() and given not in lexicon.ordinary_words()
+    if listed and letters[0] in words("korean_frequent_surnames"):
+        return 3
+    return korean_full_name(letters, model)
 
 
 def korean_full_name(word: str, model: KoreanModel | None) -> int:
@@ -141,7 +123,7 @@ def _agrees(model: KoreanModel | None, word: str, judgement: Judgement) -> bool:
     if judgement.needs == "model":
         name = word[judgement.start : judgement.end]
         return model is not None and (
-            model.is_name(word, name) or (_may_be_unknown(name) and model.is_unknown(word, name))
+            model.is_name(word, name) or (may_be_unknown(name) and model.is_unknown(word, name))
         )
     if judgement.needs == "title":
         return model is not None and model.is_name(word, word)
@@ -150,14 +132,6 @@ def _agrees(model: KoreanModel | None, word: str, judgement: Judgement) -> bool:
     if judgement.needs == "word":
         return model is None or not model.is_compound(word[judgement.start :], judgement.end)
     return True
-
-
-def _may_be_unknown(name: str) -> bool:
-    """Whether a word that no dictionary has is a full name: 표태겸, and not 반차, 지정복."""
-    if len(name) < 3 or len(set(name)) == 1:
-        return False
-    is_other = name[0] in _OTHER_BEGINNINGS or _COUNTED.match(name)
-    return not is_other or name[-2:] in lexicon.given_names()
 
 
 def _is_name_before_title(
@@ -308,6 +282,8 @@ _PLAIN_AFTER = re.compile(
     r"(?:이?[가는를도만네랑의]|[은을과와]|이?(?:한테|에게)(?:서|는|도)?|께서?|이?(?:하고|보고|말고|처럼|보다|같이|꺼|거)|야|아"
     r"|이?(?:랑은|랑도|라고|라는|라서|인데|예요|에요|이에요|래|이야|이다|네는|네가|네랑))(?![가-힣])"
 )
+_OTHER_PARTICLE = (re.compile("[은을과](?![가-힣])"), re.compile("[가는를와](?![가-힣])"))
+"""What never follows a vowel, and a consonant: 채원가 is no 채원."""
 _PERSONAL = re.compile(
     r"(?:이[가는를랑네]|이한테|이에게|한테|한테서|한테는|에게|에게서|께서?|보고)(?![가-힣])"
 )
@@ -326,6 +302,7 @@ def _given_name(word: str) -> Judgement | None:
             return Judgement(0, 2, "doubt")
         verb = given in lexicon.VERB_STEMS or (given in lexicon.ACTIONS and after[:1] == "하")
         plain = not after or (_PLAIN_AFTER.match(after) and not _is_ending(given, after))
+        plain = plain and not _OTHER_PARTICLE[lexicon.has_final(given)].match(after)
         if _is_honorific(after) or (plain and not verb):
             return Judgement(0, 2)
         if after == "이":

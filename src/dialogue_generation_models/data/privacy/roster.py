@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from re import Pattern
 
@@ -108,7 +108,8 @@ class Roster:
             return
         whole = (form.family + form.given).replace(" ", "")
         if whole:
-            self.forms.setdefault(whole, form)
+            is_noun = whole in korean.nouns() or whole in korean.ordinary_words()
+            self.forms.setdefault(whole, replace(form, is_word=form.is_word or is_noun))
         if form.family and (len(form.given) >= 2 or "가" <= form.given <= "힣"):
             word = (
                 len(form.given) == 1
