@@ -1,6 +1,7 @@
 """Recall, false hits and speed of the scrub, beside ko-pii and maskingtape on the same list.
 
     python benchmarks/scrub.py --out benchmarks/results/scrub.json
+    python benchmarks/scrub.py --unseen tests/privacy/unseen
     python benchmarks/scrub.py --talk DATA/ko/dialogue/songys_chatbot.jsonl.zst ...
 
 The list is `tests/privacy/cases.tsv` and `harmless.tsv`. Both halves of it have been learnt from, so that its
@@ -8,6 +9,8 @@ figures say that nothing is lost; what is found of the unknown is told by a batc
 measured once. A case counts as found only when every letter and digit of its sensitive parts is covered, under
 whatever kind; "touched" is any overlap at all. The libraries read the messages of a case joined by line breaks.
 A false hit is a harmless message with any finding.
+
+`--unseen` counts on a list that nothing was learnt from: the one there is an outsider's.
 
 `--talk` prints what is found in about 1,500 messages of each of some public corpora, for a person to judge: the
 list's harmless messages are look-alikes, and say little of everyday talk.
@@ -64,11 +67,15 @@ def main() -> None:
         "--misses", action="store_true", help="show what was missed of the first half"
     )
     parser.add_argument("--out", type=Path, help="write the results here as JSON")
+    parser.add_argument("--unseen", type=Path, help="a folder with another list, to count on alone")
     parser.add_argument("--talk", type=Path, nargs="+", help="public corpora of dialogue lines")
     arguments = parser.parse_args()
     if arguments.talk:
         for path in arguments.talk:
             show_talk(path)
+        return
+    if arguments.unseen:
+        show_unseen(arguments.unseen)
         return
     cases, harmless = read_cases(), read_harmless()
     if arguments.misses:
@@ -137,11 +144,11 @@ def maskingtape_finder() -> Finder:
     return lambda case: [(hit.start, hit.end) for hit in pipeline.scan("\n".join(case.texts))]
 
 
-def read_cases() -> list[Case]:
+def read_cases(folder: Path = FOLDER) -> list[Case]:
     """The sensitive cases; the half alternates within each kind."""
     seen: Counter[str] = Counter()
     cases = []
-    for line in _lines("cases.tsv"):
+    for line in _lines(folder / "cases.tsv"):
         kind, messages, parts, *senders = line.split("\t")
         texts = messages.split("|")
         half = HALVES[seen[kind] % 2]
@@ -151,15 +158,15 @@ def read_cases() -> list[Case]:
     return cases
 
 
-def read_harmless() -> list[Case]:
+def read_harmless(folder: Path = FOLDER) -> list[Case]:
     return [
         Case("harmless", line.split("|"), [], [], HALVES[number % 2])
-        for number, line in enumerate(_lines("harmless.tsv"))
+        for number, line in enumerate(_lines(folder / "harmless.tsv"))
     ]
 
 
-def _lines(name: str) -> list[str]:
-    lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
+def _lines(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
     return [line.replace("\\u200b", "\u200b") for line in lines if line and line[0] != "#"]
 
 
@@ -253,6 +260,17 @@ def show_misses(cases: Sequence[Case]) -> None:
             if spans if case.kind == "harmless" else not is_covered(case, spans):
                 wanted = [text[start:end] for start, end in case.parts]
                 print(f"{case.kind}\t{text!r}\twanted {wanted}\tgot {got}")
+
+
+def show_unseen(folder: Path) -> None:
+    """Print how many cases of each kind are found, and how many harmless lines are hit."""
+    cases, harmless = read_cases(folder), read_harmless(folder)
+    for name, find, _ in engines(0):
+        found = Counter(case.kind for case in cases if is_covered(case, find(case)))
+        kinds = Counter(case.kind for case in cases)
+        counts = ", ".join(f"{kind} {found[kind]}/{total}" for kind, total in kinds.items())
+        hits = sum(bool(find(case)) for case in harmless)
+        print(f"{name}: {counts}; false hits {hits} of {len(harmless)}")
 
 
 def show_talk(path: Path, most: int = 1500) -> None:
