@@ -44,7 +44,9 @@ def test_a_compressed_file_that_is_cut_off_is_not_a_shorter_one(tmp_path: Path, 
         refuse(path, "cut off|not valid")
 
 
-@pytest.mark.parametrize("content", [LINE.encode(), gzip.compress(LINE.encode())])
+@pytest.mark.parametrize(
+    "content", [LINE.encode(), gzip.compress(LINE.encode())], ids=["plain", "gzip"]
+)
 def test_other_files_with_the_suffix_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "talk.jsonl.zst"
     path.write_bytes(content)
