@@ -12,7 +12,7 @@ from rich.console import Console
 
 from dialogue_generation_models.config.training import Recipe
 from dialogue_generation_models.data.stored import PreparedDataset, decode_dialogues, read_uses
-from dialogue_generation_models.errors import ConfigError, DataError
+from dialogue_generation_models.errors import ConfigError, DataError, TrainingError
 from dialogue_generation_models.training.corpus import Corpus
 from dialogue_generation_models.training.export import export
 from dialogue_generation_models.training.preparing import own_dataset
@@ -126,6 +126,22 @@ def test_a_run_goes_on_with_the_data_set_that_it_has(
     recipe: Recipe, train: Callable[[Recipe], PreparedDataset]
 ) -> None:
     assert train(recipe).sha256 == train(recipe).sha256
+
+
+def test_a_data_set_that_changed_or_is_damaged_is_refused(
+    recipe: Recipe, train: Callable[[Recipe], PreparedDataset]
+) -> None:
+    folder = train(recipe).folder
+    manifest = folder / "manifest.json"
+    before = manifest.read_text(encoding="utf-8")
+    manifest.write_text(before + "\n", encoding="utf-8")  # as `dgm data forget` writes it anew
+    with pytest.raises(TrainingError, match="changed since the run began"):
+        train(recipe)
+    manifest.write_text(before, encoding="utf-8")
+    shard = next((folder / "train").glob("*.input_ids.npy"))
+    shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+    with pytest.raises(DataError, match="not what the manifest says"):
+        train(recipe)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import torch
 from ..config.preparation import ExecutorConfig, PreparationConfig, SourceStatement
 from ..config.training import Recipe
 from ..data.preparation import Order, leave_no_texts, prepare
-from ..data.stored import PreparedDataset, is_prepared
-from ..errors import DataError
+from ..data.stored import PreparedDataset, is_prepared, read_uses
+from ..errors import DataError, TrainingError
 from .corpus import max_turn_tokens, source_paths
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def prepare_sources(recipe: Recipe, run: Path, tokenizer: Path, watch: Watch | N
         watch: shows the steps; None for silence.
 
     Raises:
-        DataError: a source is of a kind that a recipe does not prepare, or nothing is left to learn.
+        DataError: a source is of a kind that a recipe does not prepare, nothing is left to learn, or the
+            data set is damaged.
+        TrainingError: the data set changed since the run began, as by `dgm data forget`.
         MissingExtraError: the extra `data` is not installed.
     """
     from .. import __version__
@@ -69,6 +71,14 @@ def prepare_sources(recipe: Recipe, run: Path, tokenizer: Path, watch: Watch | N
     if not is_prepared(order.output):
         prepare(order, _settings(recipe, recipe.preparation), watch or _silently)
     leave_no_texts(order)  # an earlier call may have been stopped while it was tidying up
+    dataset = PreparedDataset(order.output)
+    dataset.verify()
+    uses = [use for use in read_uses(dataset.folder) if use["run"] == str(run.resolve())]
+    if uses and uses[0]["manifest_sha256"] != dataset.sha256:
+        raise TrainingError(
+            f"The data set {dataset.folder} changed since the run began; "
+            "put it back, or train anew in another folder with -o."
+        )
 
 
 def describe_preparation(recipe: Recipe, run: Path) -> str:
